@@ -1,0 +1,62 @@
+"""deltarule: neural networks to use, to see through, and to learn from.
+
+Named after the learning rule of the first neurons (Widrow and Hoff 1960) and the quantity that backpropagation carries.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+from deltarule import data as data
+from deltarule import initializers as initializers
+from deltarule import losses as losses
+from deltarule import metrics as metrics
+from deltarule.errors import DataError as DataError
+from deltarule.errors import DeltaruleError as DeltaruleError
+from deltarule.errors import DivergenceError as DivergenceError
+from deltarule.errors import ModelFileError as ModelFileError
+from deltarule.errors import ShapeError as ShapeError
+from deltarule.layers import Activation as Activation
+from deltarule.layers import Dense as Dense
+from deltarule.layers import Dropout as Dropout
+from deltarule.layers import Flatten as Flatten
+from deltarule.layers import Layer as Layer
+from deltarule.layers import LeakyReLU as LeakyReLU
+from deltarule.layers import Parallel as Parallel
+from deltarule.layers import ParametricReLU as ParametricReLU
+from deltarule.layers import Residual as Residual
+from deltarule.layers import Sequential as Sequential
+from deltarule.network import Network as Network
+from deltarule.ops import activations as activations
+from deltarule.optimizers import LBFGS as LBFGS
+from deltarule.optimizers import SGD as SGD
+from deltarule.optimizers import Adagrad as Adagrad
+from deltarule.optimizers import Adam as Adam
+from deltarule.optimizers import AdamW as AdamW
+from deltarule.optimizers import GradientDescent as GradientDescent
+from deltarule.optimizers import RMSprop as RMSprop
+from deltarule.schedules import CosineDecay as CosineDecay
+from deltarule.schedules import ExponentialDecay as ExponentialDecay
+from deltarule.schedules import InverseTimeDecay as InverseTimeDecay
+from deltarule.schedules import LinearDecay as LinearDecay
+from deltarule.schedules import OneCycle as OneCycle
+from deltarule.schedules import StepDecay as StepDecay
+from deltarule.schedules import WarmupCosine as WarmupCosine
+from deltarule.spec import register as register
+from deltarule.training.history import History as History
+
+if TYPE_CHECKING:
+    from deltarule.estimators import Classifier as Classifier
+    from deltarule.estimators import Regressor as Regressor
+    from deltarule.model import Model as Model
+    from deltarule.model import load as load
+
+_LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model"}
+
+
+def __getattr__(name: str) -> Any:
+    """What costs time to import (scikit-learn) is imported when first used."""
+    if name in _LAZY:
+        return getattr(_import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'deltarule' has no attribute {name!r}")

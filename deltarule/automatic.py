@@ -1,0 +1,148 @@
+"""From a problem to a network: architecture, loss, optimizer and metrics, each with the reason (lecture row 26).
+
+Look at the data and the problem first, then choose the architecture that fits the data, the loss that fits the problem,
+and the metrics that say whether it is solved.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deltarule.errors import DeltaruleError
+from deltarule.layers import Dense, Dropout, Flatten, Layer
+from deltarule.network import Network
+from deltarule.optimizers import Adam, Optimizer
+
+SMALL = 300         # rows below which the whole set is one batch and nothing is held out for validation
+PATIENCE = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be learnt: `rows` of shape `input_shape`, `classes` (None for regression) or `outputs` numbers, the smallest class's share."""
+
+    rows: int
+    input_shape: tuple[int, ...]
+    classes: int | None = None
+    outputs: int = 1
+    rarest: float = 1.0
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How it will be learnt. `reasons` holds (what, choice, why) for everything that was chosen, in the order of the lecture."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    dropout: float
+    loss: str
+    optimizer: Optimizer
+    batch_size: int
+    epochs: int
+    patience: int
+    validation: float | None
+    metrics: tuple[str, ...]
+    reasons: tuple[tuple[str, str, str], ...] = field(default=(), compare=False)
+
+
+def choose(problem: Problem, *, hidden: Sequence[int] | None = None, activation: str = "relu", dropout: float | None = None,
+           learning_rate: float | None = None, l2: float = 0.0, batch_size: int | None = None, epochs: int | None = None,
+           patience: int | None = None, validation: float | None = None) -> Choices:
+    """The choices for a problem; what is given is taken as it is, the rest is chosen from the size and kind of the data.
+
+    >>> choices = choose(Problem(rows=1437, input_shape=(64,), classes=10))
+    >>> choices.loss, choices.hidden
+    ('cross_entropy', (128, 64))
+    >>> for what, choice, why in choices.reasons[:2]:
+    ...     print(f"{what}: {choice} ({why})")
+    problem: 10 classes (1,437 rows of 64 numbers)
+    architecture: 64 - 128 relu - 64 relu - 10 softmax (room to spare for 1,437 rows; early stopping and dropout keep it from learning them by heart)
+    """
+    n, whole = problem.rows, problem.rows < SMALL
+    sizes = tuple(hidden) if hidden is not None else _hidden(problem)
+    if any(isinstance(units, bool) or not isinstance(units, int) or units < 1 for units in sizes):
+        raise DeltaruleError(f"hidden expected whole numbers of units from 1 on, received {sizes}")
+    rate = learning_rate or (1e-2 if whole else 3e-3 if n < 5_000 else 1e-3)
+    size = batch_size or (n if whole else 32 if n < 10_000 else 128)
+    dropped = dropout if dropout is not None else (0.0 if whole or problem.classes is None else 0.2)
+    held = validation if validation is not None else (None if whole else 0.15)
+    passes = epochs or (200 if whole else 200 if n < 20_000 else 60)
+    loss, output, why_loss = _loss(problem)
+    wait = patience or PATIENCE
+    metrics = ("accuracy",) if problem.classes else ("absolute_error",)
+    shape = " x ".join(map(str, problem.input_shape))
+    layers = " - ".join([shape, *(f"{units} {activation}" for units in sizes), output])
+    reasons = (
+        ("problem", f"{problem.classes} classes" if problem.classes else f"regression of {_numbers(problem.outputs)}",
+         f"{n:,} rows of {shape} numbers"),
+        ("architecture", layers, "given" if hidden is not None else _why_hidden(problem, dropped)),
+        ("loss", loss.replace("_", " "), why_loss),
+        ("metrics", *_why_metrics(problem)),
+        ("optimizer", f"Adam, learning rate {rate:g}", "adapts the step of every weight, so that one rate suits most problems"),
+        ("batch", "the whole set" if size >= n else f"{size} rows",
+         "so few rows that every step can see them all" if size >= n else "many small steps in an epoch, each averaged over its rows"),
+        ("training", f"up to {passes} epochs", f"stops when {wait} epochs brought nothing better on {held:.0%} of the rows held out, and keeps the best"
+         if held else "too few rows to hold any out for validation"),
+    )
+    return Choices(sizes, activation, dropped, loss, Adam(rate), size, passes, wait, held, metrics, reasons)
+
+
+def build(problem: Problem, choices: Choices, seed: int = 0, dtype: str = "float32") -> Network:
+    """The network of these choices, with its first weights.
+
+    >>> problem = Problem(100, (4,), classes=3)
+    >>> build(problem, choose(problem, hidden=(5,)))
+    Network(Sequential(layers=(Dense(units=5, activation='relu'), Dense(units=3, activation='softmax'))), input_shape=(4,), seed=0)
+    """
+    layers: list[Layer] = [Flatten()] if len(problem.input_shape) > 1 else []
+    for units in choices.hidden:
+        layers.append(Dense(units, choices.activation))
+        if choices.dropout:
+            layers.append(Dropout(choices.dropout))
+    layers.append(Dense(_outputs(problem), _loss(problem)[1].split()[-1]))
+    return Network(layers, problem.input_shape, seed, dtype)
+
+
+def options(choices: Choices) -> dict[str, Any]:
+    """The choices as arguments of `Network.fit`."""
+    return {"loss": choices.loss, "optimizer": choices.optimizer, "epochs": choices.epochs, "batch_size": choices.batch_size,
+            "patience": choices.patience, "metrics": choices.metrics}
+
+
+def _hidden(problem: Problem) -> tuple[int, ...]:
+    if problem.rows < SMALL:
+        return (32,)
+    return (64, 64) if problem.classes is None or problem.rows < 1_000 else (128, 64)
+
+
+def _outputs(problem: Problem) -> int:
+    return problem.outputs if problem.classes is None else 1 if problem.classes == 2 else problem.classes
+
+
+def _loss(problem: Problem) -> tuple[str, str, str]:
+    """(loss, output layer, why)."""
+    if problem.classes is None:
+        return "squared_error", f"{problem.outputs} linear", "the mean of the target given the inputs has the smallest squared error"
+    if problem.classes == 2:
+        return "binary_cross_entropy", "1 sigmoid", "the output is the probability of the second class, and this is its likelihood"
+    return "cross_entropy", f"{problem.classes} softmax", "the outputs are probabilities of the classes, and this is their likelihood"
+
+
+def _why_hidden(problem: Problem, dropout: float) -> str:
+    n = f"{problem.rows:,} rows"
+    if problem.rows < SMALL:
+        return f"one hidden layer: {n} do not support more"
+    keeps = "early stopping and dropout keep" if dropout else "early stopping keeps"
+    return f"room to spare for {n}; {keeps} it from learning them by heart"
+
+
+def _why_metrics(problem: Problem) -> tuple[str, str]:
+    if problem.classes is None:
+        return "RMSE, MAE, R2", "in units of the target, and as the share of its variance that is explained"
+    if problem.rarest < 0.5 / problem.classes:
+        return "accuracy, precision, recall, F1", f"the smallest class has {problem.rarest:.1%} of the rows, so look at its recall, not at accuracy alone"
+    return "accuracy, precision, recall, F1", "the classes are of similar size, so accuracy means what it says"
+
+
+def _numbers(count: int) -> str:
+    return "a number" if count == 1 else f"{count} numbers"

@@ -1,0 +1,102 @@
+"""The summary of a network: layers, shapes, parameters and multiply-adds, counted in the program itself, not by formula."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from deltarule.layers.forward import forward
+from deltarule.layers.layer import Layer
+from deltarule.layers.scope import Plan, unflatten
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One layer: its path, its class, the shape that leaves it (without the batch), its parameters, its multiply-adds for one row."""
+
+    path: str
+    layer: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of a network's summary with their totals; printing it shows the table."""
+
+    input_shape: tuple[int, ...]
+    rows: tuple[SummaryRow, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Learnt numbers in the whole network."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications (each with its addition) of one row's way through the network."""
+        return sum(row.multiply_adds for row in self.rows)
+
+    def __str__(self) -> str:
+        header = ("layer", "kind", "output shape", "parameters", "multiply-adds")
+        body = [("input", "", str(self.input_shape), "", "")]
+        body += [(row.path, row.layer, str(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}") for row in self.rows]
+        total = ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
+        widths = [max(len(line[i]) for line in (header, *body, total)) for i in range(5)]
+        ruler = "  ".join("-" * width for width in widths)
+
+        def line(cells: tuple[str, ...]) -> str:
+            return "  ".join(cell.rjust(width) if i > 2 else cell.ljust(width) for i, (cell, width) in enumerate(zip(cells, widths, strict=True)))
+
+        return "\n".join(text.rstrip() for text in (line(header), ruler, *map(line, body), ruler, line(total)))
+
+    __repr__ = __str__
+
+
+def summarize(layer: Layer, plan: Plan, input_shape: tuple[int, ...], dtype: str) -> Summary:
+    """The summary of a planned layer. Composites are not listed, their parts are; a layer used twice is listed twice."""
+    params = {path: jax.ShapeDtypeStruct(shape, dtype) for path, (_, shape) in plan.params.items()}
+    state = {path: jax.ShapeDtypeStruct(shape, dtype) for path, (_, shape) in plan.state.items()}
+    program = jax.make_jaxpr(lambda p, s, x: forward(layer, p, s, x, dtype=dtype)[0].h)(
+        unflatten(params), unflatten(state), jax.ShapeDtypeStruct((1, *input_shape), dtype))
+    counted: dict[str, int] = {}
+    for path, count in _multiply_adds(program.jaxpr, ""):
+        counted[path] = counted.get(path, 0) + count
+    paths = [visit.path for visit in plan.visits]
+    rows = []
+    for visit in plan.visits:
+        if any(other.startswith(visit.path + "/") or (not visit.path and other) for other in paths):
+            continue
+        inside = [(path, shape) for path, (_, shape) in plan.params.items() if path.startswith(visit.path + "/") or not visit.path]
+        rows.append(SummaryRow(visit.path, type(visit.layer).__name__, visit.output_shape[1:],
+                               sum(math.prod(shape) for _, shape in inside),
+                               sum(count for path, count in counted.items() if path == visit.path or path.startswith(visit.path + "/"))))
+    return Summary(input_shape, tuple(rows))
+
+
+def _multiply_adds(jaxpr: Any, path: str, times: int = 1) -> Iterator[tuple[str, int]]:
+    """(path of the layer, multiply-adds) of every product and convolution in a program, loops counted by their length."""
+    for equation in jaxpr.eqns:
+        here = "/".join(filter(None, (path, str(equation.source_info.name_stack))))
+        kind, values = equation.primitive.name, equation.params
+        if kind == "dot_general":
+            (contracted, _), _ = values["dimension_numbers"]
+            inner = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+            yield here, times * inner * math.prod(equation.outvars[0].aval.shape)
+        elif kind == "conv_general_dilated":
+            kernel = equation.invars[1].aval.shape
+            outputs = kernel[values["dimension_numbers"].rhs_spec[0]]
+            yield here, times * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // outputs
+        for inner_program in _inner(values):
+            yield from _multiply_adds(inner_program, here, times * values.get("length", 1))
+
+
+def _inner(values: dict[str, Any]) -> Iterator[Any]:
+    for value in values.values():
+        for item in value if isinstance(value, (tuple, list)) else (value,):
+            program = getattr(item, "jaxpr", item)
+            if hasattr(program, "eqns"):
+                yield program

@@ -1,0 +1,122 @@
+"""Layers made of layers: one after the other, around, side by side."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+
+from deltarule.errors import DeltaruleError, ShapeError
+from deltarule.layers.layer import Layer, child_names
+from deltarule.layers.scope import Array, Scope
+from deltarule.spec import register
+
+
+def as_layer(value: Any, owner: str) -> Layer:
+    """A layer as it is; a list, tuple or dict of layers as a `Sequential`. Raises DeltaruleError for anything else."""
+    if isinstance(value, Layer):
+        return value
+    if isinstance(value, (list, tuple, Mapping)):
+        return Sequential(value)    # type: ignore[arg-type]
+    hint = f"; write {value.__name__}(...)" if isinstance(value, type) else ""
+    raise DeltaruleError(f"{owner} expected a layer or a list of layers, received {value!r}{hint}")
+
+
+@register
+@dataclass(frozen=True)
+class Sequential(Layer):
+    """One layer after the other: h = layer_L(... layer_2(layer_1(x))).
+
+    `layers` is a list; a dict {"encoder": layer, ...} chooses the names, which otherwise are dense_1, dense_2, dropout_1, ...
+
+    >>> import deltarule as dr
+    >>> dr.Sequential([dr.Dense(3), dr.Dense(2)]).children
+    {'dense_1': Dense(units=3), 'dense_2': Dense(units=2)}
+    >>> list(dr.Sequential({"encoder": dr.Dense(3), "decoder": dr.Dense(2)}).children)
+    ['encoder', 'decoder']
+    """
+
+    layers: tuple[Layer, ...]
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        given: Any = self.layers
+        names = tuple(given) if isinstance(given, Mapping) else self.names
+        layers = tuple(as_layer(layer, "Sequential") for layer in (given.values() if isinstance(given, Mapping) else given))
+        if not layers:
+            raise DeltaruleError("Sequential expected at least one layer, received none")
+        if names and (len(names) != len(layers) or len(set(names)) != len(names)):
+            raise DeltaruleError(f"Sequential expected {len(layers)} different names, received {names}")
+        for name in names:
+            if not name.replace("_", "").replace("-", "").isalnum():
+                raise DeltaruleError(f"names of layers are letters, digits, '_' and '-', received {name!r}")
+        object.__setattr__(self, "layers", layers)
+        object.__setattr__(self, "names", tuple(names))
+
+    @property
+    def children(self) -> dict[str, Layer]:
+        """The layers by name, in order."""
+        return dict(zip(self.names or child_names(self.layers), self.layers, strict=True))
+
+    def __call__(self, x: Array, scope: Scope) -> Array:
+        """h = layer_L(... layer_1(x))."""
+        for name, layer in self.children.items():
+            x = layer(x, scope / name)
+        return x
+
+
+@register
+@dataclass(frozen=True)
+class Residual(Layer):
+    """h = x + f(x): the body f learns what to add (He et al. 2016). Shapes: f must return the shape of x.
+
+    >>> import deltarule as dr
+    >>> net = dr.Network([dr.Residual([dr.Dense(7, "relu"), dr.Dense(5)])], input_shape=(5,))
+    >>> net.output_shape
+    (5,)
+    """
+
+    body: Layer
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "body", as_layer(self.body, "Residual"))
+
+    def __call__(self, x: Array, scope: Scope) -> Array:
+        """h = x + f(x)."""
+        f = self.body(x, scope / "body")
+        if f.shape != x.shape:
+            raise ShapeError(f"Residual adds its body to its input, so both need one shape: input {tuple(x.shape[1:])}, "
+                             f"body {tuple(f.shape[1:])}; end the body with a layer of the input's size")
+        return scope.tap("activation", x + f)
+
+
+@register
+@dataclass(frozen=True)
+class Parallel(Layer):
+    """Branches side by side on the same input, merged by "sum" or "concatenate" (last axis).
+
+    >>> import deltarule as dr
+    >>> dr.Network([dr.Parallel([dr.Dense(3), dr.Dense(2, "tanh")])], input_shape=(5,)).output_shape
+    (5,)
+    """
+
+    branches: tuple[Layer, ...]
+    merge: str = "concatenate"
+
+    def __post_init__(self) -> None:
+        branches = tuple(as_layer(branch, "Parallel") for branch in self.branches)
+        if not branches:
+            raise DeltaruleError("Parallel expected at least one branch, received none")
+        if self.merge not in ("sum", "concatenate"):
+            raise DeltaruleError(f"Parallel merges by 'sum' or 'concatenate', received {self.merge!r}")
+        object.__setattr__(self, "branches", branches)
+
+    def __call__(self, x: Array, scope: Scope) -> Array:
+        """h = sum of the branches, or their outputs one after the other."""
+        outputs = [branch(x, scope / name) for name, branch in zip(child_names(self.branches), self.branches, strict=True)]
+        shapes = [tuple(h.shape[1:] if self.merge == "sum" else h.shape[1:-1]) for h in outputs]
+        if len(set(shapes)) > 1:
+            raise ShapeError(f"Parallel cannot merge branches of shapes {[tuple(h.shape[1:]) for h in outputs]} by {self.merge!r}; "
+                             + ("all must be equal" if self.merge == "sum" else "all axes but the last must be equal"))
+        merged = sum(outputs[1:], outputs[0]) if self.merge == "sum" else jnp.concatenate(outputs, axis=-1)
+        return scope.tap("activation", merged)

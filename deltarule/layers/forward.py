@@ -1,0 +1,74 @@
+"""A layer applied: planned once on shapes alone, then run on arrays."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deltarule.layers.layer import Layer
+from deltarule.layers.scope import Array, Pass, Plan, Scope, Tree, unflatten
+from deltarule.losses import Output
+
+
+def plan(layer: Layer, input_shape: tuple[int, ...], dtype: str = "float32", input_dtype: Any = None) -> tuple[Plan, Output]:
+    """What a layer needs for inputs of `input_shape` (without the batch), found by running it on shapes alone.
+
+    Returns every parameter and state with initializer and shape, every visit of a layer, and the output as
+    abstract arrays of one row. Both modes are run, so that what is used in training only (dropout) is seen too.
+
+    >>> import deltarule as dr
+    >>> found, output = plan(dr.Sequential([dr.Dense(3), dr.Dense(2, "softmax")]), (5,))
+    >>> {path: shape for path, (init, shape) in found.params.items()}["dense_1/weights"], output.h.shape, output.activation
+    ((5, 3), (1, 2), 'softmax')
+    """
+    found = Plan()
+    activation: list[str | None] = []
+
+    def run(x: Array, key: Array) -> Output:
+        found.visits.clear()
+        training = Pass({}, key=key, training=True, dtype=dtype, plan=found)
+        layer(x, Scope(training))
+        found.visits.clear()
+        predicting = Pass({}, dtype=dtype, plan=found)
+        output = _output(layer(x, Scope(predicting)), predicting)
+        activation.append(output.activation)
+        return output._replace(activation=None)
+
+    x = jax.ShapeDtypeStruct((1, *input_shape), input_dtype or dtype)
+    output = jax.eval_shape(run, x, jax.eval_shape(lambda: jax.random.key(0)))
+    return found, output._replace(activation=activation[-1])
+
+
+def forward(layer: Layer, params: Tree, state: Tree, x: Array, *, dtype: str = "float32", key: Array | None = None,
+            training: bool = False, taps: dict[str, Array] | None = None, probes: dict[str, Array] | None = None) -> tuple[Output, Tree]:
+    """The network's output for a batch x, and the state it leaves behind.
+
+    Whole numbers are converted to the network's dtype here, so that images may stay uint8 in memory.
+    """
+    run = Pass(params, state, key, training, dtype, taps=taps, probes=probes)
+    output = _output(layer(as_floats(x, dtype), Scope(run)), run)
+    return output, merged(state, run.new_state)
+
+
+def as_floats(x: Array, dtype: str) -> Array:
+    """Whole numbers as floats of the network's dtype; floats stay as they are."""
+    return x if jnp.issubdtype(x.dtype, np.floating) else x.astype(dtype)
+
+
+def merged(old: Tree, new: Tree) -> Tree:
+    """A nested dict with the values of `new` in place of those of `old`."""
+    if not new:
+        return old
+    return {name: merged(old[name], new.get(name, {})) if isinstance(old[name], dict) else new.get(name, old[name]) for name in old}
+
+
+def shapes(plans: dict[str, tuple[Any, tuple[int, ...]]]) -> Tree:
+    """The nested dict of the shapes of planned parameters."""
+    return unflatten({path: shape for path, (_, shape) in plans.items()})
+
+
+def _output(h: Array, run: Pass) -> Output:
+    if run.link is not None and run.link.h is h:
+        return Output(h, run.link.a, run.link.activation if isinstance(run.link.activation, str) else None)
+    return Output(h)

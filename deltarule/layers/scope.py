@@ -1,0 +1,232 @@
+"""Scope: where a layer finds its parameters, its state, its randomness, and where it shows its values.
+
+A layer is a pure equation; everything it needs from outside goes through the scope it is handed. One `Pass`
+is one run through a network; a `Scope` is a place in it, named by its path ("residual_1/dense_2").
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deltarule.errors import DeltaruleError, ShapeError
+
+Array = Any     # a jax.Array, a NumPy array or a tracer
+Tree = dict[str, Any]   # nested dicts of arrays: {"dense_1": {"weights": ..., "bias": ...}}
+
+
+class Initializer(Protocol):
+    """Draws the first value of a parameter."""
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """An array of the given shape, drawn with `rng`."""
+        ...
+
+
+class Link(NamedTuple):
+    """The last activation that was applied: h = g(a). Losses on h may then be worked out on a, without overflow."""
+
+    a: Array
+    h: Array
+    activation: Any
+
+
+class Visit(NamedTuple):
+    """One call of a layer: where, which, and the shapes that went in and came out (batch first)."""
+
+    path: str
+    layer: Any
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+
+@dataclass
+class Plan:
+    """What the abstract run finds out: every parameter and state with its initializer and shape, every visit."""
+
+    params: dict[str, tuple[Initializer, tuple[int, ...]]] = field(default_factory=dict)
+    state: dict[str, tuple[Initializer, tuple[int, ...]]] = field(default_factory=dict)
+    visits: list[Visit] = field(default_factory=list)
+    random: bool = False
+
+
+@dataclass
+class Pass:
+    """One run through a network: what it reads (params, state, key) and what it leaves behind.
+
+    `taps`, when a dict, receives every tapped value by path; `probes`, when given, are added to them
+    (zeros: the gradient with respect to a probe is the delta of that value).
+    """
+
+    params: Tree
+    state: Tree = field(default_factory=dict)
+    key: Array | None = None
+    training: bool = False
+    dtype: str = "float32"
+    plan: Plan | None = None
+    taps: dict[str, Array] | None = None
+    probes: dict[str, Array] | None = None
+    new_state: Tree = field(default_factory=dict)
+    link: Link | None = None
+
+
+class Scope:
+    """A place in a pass: hands a layer its parameters, state, keys, and records what it taps.
+
+    >>> import numpy as np
+    >>> scope = Scope(Pass({"dense_1": {"bias": np.array([1.0, 2.0])}})) / "dense_1"
+    >>> scope.path, scope.param("bias", None, (2,))
+    ('dense_1', array([1., 2.]))
+    """
+
+    __slots__ = ("names", "run")
+
+    def __init__(self, run: Pass, names: tuple[str, ...] = ()):
+        self.run, self.names = run, names
+
+    def __truediv__(self, name: str) -> "Scope":
+        """The scope of a child layer."""
+        return Scope(self.run, (*self.names, name))
+
+    @property
+    def path(self) -> str:
+        """The names from the network down to here, joined by "/"."""
+        return "/".join(self.names)
+
+    @property
+    def training(self) -> bool:
+        """True in a training step, False when predicting."""
+        return self.run.training
+
+    def param(self, name: str, init: Initializer, shape: Sequence[int]) -> Array:
+        """The parameter `name` of this layer, of the given shape.
+
+        Planned in the abstract run (its initial value depends on the seed and its own path alone), read afterwards.
+        Raises ShapeError when the stored array has another shape.
+        """
+        return self._value(self.run.params, "params", name, init, tuple(shape))
+
+    def state(self, name: str, init: Initializer, shape: Sequence[int]) -> Array:
+        """A value that training carries along without a gradient (running statistics); changed by `update`."""
+        return self._value(self.run.state, "state", name, init, tuple(shape))
+
+    def update(self, name: str, value: Array) -> None:
+        """Leave the new value of a state behind for the next step."""
+        _put(self.run.new_state, (*self.names, name), value)
+
+    def key(self) -> Array:
+        """A random key of this layer's own for this step (dropout, noise); depends on seed, step and path only."""
+        if self.run.plan is not None:
+            self.run.plan.random = True
+        if self.run.key is None:
+            raise DeltaruleError(f"{self.path or 'the network'} asked for randomness where none is given; "
+                                 "draw only when scope.training is True")
+        return jax.random.fold_in(self.run.key, path_number(self.path))
+
+    def tap(self, name: str, value: Array) -> Array:
+        """Hand `value` on unchanged, and record it as `path/name` when someone watches."""
+        if self.run.taps is None:
+            return value
+        path = "/".join((*self.names, name))
+        if path in self.run.taps:
+            path = _unused(path, self.run.taps)
+        if self.run.probes is not None:
+            value = value + self.run.probes[path]
+        self.run.taps[path] = value
+        return value
+
+    def linked(self, a: Array, h: Array, activation: Any) -> Array:
+        """Remember that h = activation(a), and hand h on; softmax of a softmax is refused."""
+        last = self.run.link
+        if last is not None and last.h is a and _is_softmax(last.activation) and _is_softmax(activation):
+            raise DeltaruleError(f"{self.path or 'the network'} applies softmax to the output of a softmax; remove one of the two")
+        self.run.link = Link(a, h, activation)
+        return h
+
+    def _value(self, tree: Tree, kind: str, name: str, init: Initializer, shape: tuple[int, ...]) -> Array:
+        path = "/".join((*self.names, name))
+        if self.run.plan is not None:
+            getattr(self.run.plan, kind)[path] = (init, shape)
+            return jnp.zeros(shape, self.run.dtype)
+        try:
+            value = get(tree, path)
+        except KeyError:
+            raise DeltaruleError(f"there is no {kind} {path!r}; the arrays belong to another architecture") from None
+        if tuple(value.shape) != shape:
+            raise ShapeError(f"{path} has shape {tuple(value.shape)}, its layer expected {shape}; "
+                             "the inputs differ from those the network was built for")
+        return value
+
+
+def path_number(path: str) -> int:
+    """A number from 0 to 2^31 - 1 that depends on the path alone: keys follow names, never order.
+
+    >>> path_number("dense_1/weights")
+    1192273979
+    """
+    return zlib.crc32(path.encode()) & 0x7FFFFFFF
+
+
+def draw(plans: dict[str, tuple[Initializer, tuple[int, ...]]], seed: int, dtype: str) -> Tree:
+    """Initial values of planned parameters as a nested dict, each drawn from (seed, its path) alone."""
+    tree: Tree = {}
+    for path, (init, shape) in plans.items():
+        rng = np.random.default_rng((seed, path_number(path)))
+        value = np.asarray(init(rng, shape), dtype)
+        if value.shape != shape:
+            raise ShapeError(f"the initializer of {path} returned shape {value.shape}, expected {shape}")
+        _put(tree, tuple(path.split("/")), value)
+    return tree
+
+
+def get(tree: Tree, path: str) -> Array:
+    """The array at "dense_1/weights" of a nested dict. Raises KeyError."""
+    value: Any = tree
+    for name in path.split("/"):
+        value = value[name]
+    return value
+
+
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Array]:
+    """A nested dict of arrays as one dict of paths.
+
+    >>> flatten({"dense_1": {"weights": 1, "bias": 2}})
+    {'dense_1/weights': 1, 'dense_1/bias': 2}
+    """
+    flat: dict[str, Array] = {}
+    for name, value in tree.items():
+        path = f"{prefix}/{name}" if prefix else name
+        flat.update(flatten(value, path) if isinstance(value, dict) else {path: value})
+    return flat
+
+
+def unflatten(flat: dict[str, Array]) -> Tree:
+    """The inverse of `flatten`."""
+    tree: Tree = {}
+    for path, value in flat.items():
+        _put(tree, tuple(path.split("/")), value)
+    return tree
+
+
+def _put(tree: Tree, names: tuple[str, ...], value: Array) -> None:
+    for name in names[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[names[-1]] = value
+
+
+def _unused(path: str, taken: dict[str, Array]) -> str:
+    number = 2
+    while f"{path}#{number}" in taken:
+        number += 1
+    return f"{path}#{number}"
+
+
+def _is_softmax(activation: Any) -> bool:
+    return isinstance(activation, str) and activation in ("softmax", "log_softmax")
+
+
+Activate = Callable[[Array], Array]

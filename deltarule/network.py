@@ -1,0 +1,365 @@
+"""Network: an architecture and its parameters. Build it, train it, ask it, save it."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from deltarule import modelfile
+from deltarule.data.arrays import as_array
+from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
+from deltarule.files import StrPath
+from deltarule.glass.summary import Summary, summarize
+from deltarule.layers.composition import as_layer
+from deltarule.layers.forward import forward, plan
+from deltarule.layers.layer import Layer
+from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
+from deltarule.losses import CrossEntropy, Loss, Output, loss as resolve_loss
+from deltarule.metrics import metric
+from deltarule.optimizers import optimizer as resolve_optimizer
+from deltarule.spec import from_json, to_json
+from deltarule.training import prepare
+from deltarule.training.epochs import Rows, Watched, measure
+from deltarule.training.fit import Run, Settings, fit
+from deltarule.training.history import History
+from deltarule.training.progress import Progress
+from deltarule.training.step import Learner
+from deltarule.training.stream import first_batch, fit_stream, is_stream, needs_pair, number_of_batches
+
+PREDICT_ROWS = 4096     # rows that go through the network at a time
+PROBES = 8              # rows whose outputs are stored with a model and checked when it is loaded
+
+
+class Network:
+    """A network: layers, and parameters as plain nested dicts of arrays.
+
+    `layers` is a list of layers, a dict that names them, or one layer; `input_shape` is the shape of one row, such as
+    (64,) or (28, 28, 1). The first weights depend on `seed` and each layer's path alone. `dtype` is "float32" or "float64".
+    Raises DeltaruleError or ShapeError where layers do not fit together.
+
+    >>> import deltarule as dr
+    >>> net = dr.Network([dr.Dense(3, "tanh"), dr.Dense(2, "softmax")], input_shape=(4,), seed=0)
+    >>> print(net.summary())
+    layer    kind   output shape  parameters  multiply-adds
+    -------  -----  ------------  ----------  -------------
+    input           (4,)
+    dense_1  Dense  (3,)                  15             12
+    dense_2  Dense  (2,)                   8              6
+    -------  -----  ------------  ----------  -------------
+    total                                 23             18
+    >>> net.predict(np.zeros((5, 4))).shape
+    (5, 2)
+    """
+
+    def __init__(self, layers: Layer | Sequence[Layer] | dict[str, Layer], input_shape: int | Sequence[int], seed: int = 0,
+                 dtype: str = "float32"):
+        self.layer = as_layer(layers, "Network")
+        self.input_shape = _shape(input_shape)
+        self.seed, self.dtype = _seed(seed), _dtype(dtype)
+        _hashable(self.layer)
+        with _precision(dtype):
+            self.plan, self.output = plan(self.layer, self.input_shape, dtype)
+        self.params: Tree = draw(self.plan.params, self.seed, dtype)
+        self.state: Tree = draw(self.plan.state, self.seed, dtype)
+        self.training: dict[str, Any] = {}      # the recipe of the last call of fit, as plain JSON
+        self.epochs_trained = 0
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one row of predictions."""
+        return tuple(self.output.h.shape[1:])
+
+    def summary(self) -> Summary:
+        """Layers, output shapes, parameters and multiply-adds; print it to see the table."""
+        return summarize(self.layer, self.plan, self.input_shape, self.dtype)
+
+    def __repr__(self) -> str:
+        return f"Network({self.layer!r}, input_shape={self.input_shape}, seed={self.seed})"
+
+    # ------------------------------------------------------------------ using
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Outputs (n, *output_shape) for inputs (n, *input_shape): NumPy, JAX, pandas, polars or nested lists.
+
+        Raises ShapeError for another shape and DataError for values that are not finite.
+        """
+        return self._predict(prepare.inputs(x, self.input_shape, self.dtype))
+
+    def evaluate(self, x: Any, y: Any = None, *, loss: str | Loss = "auto", metrics: Sequence[str] | str = "auto",
+                 sample_weight: Any = None) -> dict[str, float]:
+        """Loss and metrics on data, in predict mode: {"loss": ..., "accuracy": ...}. "auto" takes what `fit` used.
+
+        >>> import deltarule as dr
+        >>> net = dr.Network([dr.Dense(3, "softmax")], input_shape=(2,))
+        >>> sorted(net.evaluate(np.zeros((4, 2)), np.array([0, 1, 2, 0])))
+        ['accuracy', 'loss']
+        """
+        x, y = _pair(x, y)
+        learner = self._learner(self._loss(loss), metrics)
+        rows = self._rows(x, y, learner.loss, sample_weight, None)
+        with _precision(self.dtype):
+            watched = prepare.watched_rows(rows, None, self.seed, self.dtype, most=len(rows.x))
+            values = _measure(learner, self.params, self.state, jax.device_put(watched))[0]
+        return dict(zip(("loss", *learner.metrics), map(float, values), strict=True))
+
+    # --------------------------------------------------------------- learning
+
+    def fit(self, x: Any, y: Any = None, *, loss: str | Loss = "auto", optimizer: Any = "adam", epochs: int = 20,
+            batch_size: int | None = 32, validation: Any = None, metrics: Sequence[str] | str = "auto",
+            sample_weight: Any = None, class_weight: Any = None, l1: float = 0.0, l2: float = 0.0,
+            patience: int | None = 10, monitor: str = "auto", keep: str = "auto", shuffle: bool = True,
+            progress: bool | None = None, on_segment: Callable[[History], None] | None = None) -> History:
+        """Train on rows x (n, *input_shape) with targets y, on a `Dataset`, or on an iterable of batches (x, y).
+
+        - loss: a name, a `Loss`, or "auto" (what fits the output: softmax, sigmoid, or linear).
+        - optimizer: a name or an object such as `Adam(1e-3)`.
+        - batch_size: rows for each update; 1 for single examples, None for the whole set. The last, smaller batch counts too.
+        - validation: a fraction (stratified for class numbers), a pair (x, y), or a triple with weights.
+        - sample_weight (n,), class_weight ("balanced" or {class: weight}); l1, l2: penalties on the weights.
+        - patience: epochs without improvement of `monitor` before stopping early (with validation; None: never).
+        - keep: "best" (epoch by `monitor`) or "last"; "auto" is "best" with validation. `shuffle`: a new order every epoch.
+        - progress: None shows a bar on a terminal, True also prints lines elsewhere, False is silent.
+        - on_segment: called with the history about twice a second.
+
+        Both curves are measured in predict mode at the end of each epoch. Returns the `History`; Ctrl-C returns it early, with
+        the best weights so far. The optimizer starts afresh in each call. Raises DivergenceError when a number stops being finite;
+        the network then holds the last good weights.
+        """
+        learner = self._learner(self._loss(loss, fresh=True), metrics, optimizer=resolve_optimizer(optimizer), l1=l1, l2=l2)
+        settings = _settings(self, epochs, patience, monitor, keep, shuffle, validation is not None)
+        if streaming := is_stream(x, y):
+            _refuse_for_stream(sample_weight, class_weight, validation)
+            rows, held, x = self._first_rows(x, learner.loss, validation)
+            learner = _sized(learner, len(rows.x), len(rows.x), epochs, number_of_batches(x, learner.optimizer))
+        else:
+            x, y = _pair(x, y)
+            rows = self._rows(x, y, learner.loss, sample_weight, class_weight)
+            rows, held = self._validation(validation, rows, learner.loss)
+            learner = _sized(learner, len(rows.x), batch_size, epochs)
+        self.training = {"loss": to_json(learner.loss), "metrics": list(learner.metrics), "optimizer": to_json(learner.optimizer),
+                         "batch_size": learner.batch_size, "epochs": epochs, "l1": l1, "l2": l2, "rows": len(rows.x), "seed": self.seed}
+        with _precision(self.dtype), Progress(epochs, learner.steps, progress) as shown:
+            def report(history: History, done: int) -> None:
+                shown(history, done)
+                if on_segment is not None:
+                    on_segment(history)
+
+            try:
+                if streaming:
+                    run = fit_stream(learner, settings, self.params, self.state, x, lambda batch: self._batch(batch, learner.loss),
+                                     None if held is None else prepare.watched_rows(held, None, self.seed, self.dtype), report)
+                else:
+                    watched = prepare.watched_rows(rows, held, self.seed, self.dtype)
+                    run = fit(learner, settings, self.params, self.state, rows, watched, report)
+            except DivergenceError as error:
+                self._take(error.run)
+                raise
+        self._take(run)
+        shown.say(f"{run.history.summary}; {run.history.pace}")
+        return run.history
+
+    # ----------------------------------------------------------------- saving
+
+    def save(self, path: StrPath, extra: dict[str, Any] | None = None) -> None:
+        """Write the network to one safetensors file, whole or not at all: architecture, weights, recipe, and eight probe rows with outputs.
+
+        `extra` is plain JSON kept under "extra" in the header. Raises DeltaruleError where the file cannot be written or
+        a layer class is not registered.
+        """
+        header = {"architecture": to_json(self.layer), "input_shape": list(self.input_shape), "dtype": self.dtype, "seed": self.seed,
+                  "training": self.training, "epochs_trained": self.epochs_trained, "extra": extra or {}}
+        probes = np.random.default_rng(0).standard_normal((PROBES, *self.input_shape)).astype(self.dtype)
+        arrays = {f"params/{path}": np.asarray(value) for path, value in flatten(self.params).items()}
+        arrays |= {f"state/{path}": np.asarray(value) for path, value in flatten(self.state).items()}
+        arrays |= {"probes/inputs": probes, "probes/outputs": self._predict(probes)}
+        modelfile.write_model(path, header, arrays)
+
+    # ---------------------------------------------------------------- private
+
+    def _predict(self, x: np.ndarray) -> np.ndarray:
+        with _precision(self.dtype):
+            parts = [np.asarray(_predict(self.layer, self.dtype, self.params, self.state, part))[:count] for part, count in _chunks(x)]
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def _loss(self, given: str | Loss, fresh: bool = False) -> Loss:
+        if given == "auto" and self.training and not fresh:
+            return from_json(self.training["loss"])     # type: ignore[no-any-return]
+        return resolve_loss(given, self.output.activation)
+
+    def _learner(self, loss: Loss, metrics: Sequence[str] | str, **options: Any) -> Learner:
+        if metrics == "auto":
+            metrics = self._automatic_metrics(loss)
+        names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+        for name in names:
+            metric(name)
+        options.setdefault("optimizer", resolve_optimizer("sgd"))
+        return Learner(self.layer, loss, metrics=names, dtype=self.dtype, random=self.plan.random, **options)
+
+    def _automatic_metrics(self, loss: Loss) -> tuple[str, ...]:
+        return ("accuracy",) if isinstance(loss, CrossEntropy) or self.output.activation in ("sigmoid", "softmax") else ()
+
+    def _rows(self, x: Any, y: Any, loss: Loss, sample_weight: Any, class_weight: Any, what: tuple[str, str] = ("x", "y")) -> Rows:
+        features = prepare.inputs(x, self.input_shape, self.dtype, what[0])
+        targets = prepare.targets(y, loss, self.output, len(features), self.dtype, what[1])
+        weights = prepare.weights(sample_weight, class_weight, targets)
+        return Rows(features, targets, None if weights is None else weights.astype(self.dtype))
+
+    def _validation(self, validation: Any, rows: Rows, loss: Loss) -> tuple[Rows, Rows | None]:
+        if validation is None:
+            return rows, None
+        if isinstance(validation, (int, float)):
+            train, held = prepare.held_out(validation, rows.x, rows.y, self.seed)
+            return _subset(rows, train), _subset(rows, held)
+        x, y, *weight = validation if isinstance(validation, (tuple, list)) else _pair(validation, None)
+        return rows, self._rows(x, y, loss, weight[0] if weight else None, None, ("validation x", "validation y"))
+
+    def _batch(self, batch: Any, loss: Loss) -> Rows:
+        x, y, weights = needs_pair(batch)
+        features = prepare.inputs(x, self.input_shape, self.dtype)
+        return Rows(features, prepare.targets(y, loss, self.output, len(features), self.dtype),
+                    None if weights is None else as_array(weights, "weights").astype(self.dtype))
+
+    def _first_rows(self, batches: Any, loss: Loss, validation: Any) -> tuple[Rows, Rows | None, Any]:
+        """The first batch, the validation rows, and the batches from the first on."""
+        first, batches = first_batch(batches)
+        rows = self._batch(first, loss)
+        return rows, self._validation(validation, rows, loss)[1], batches
+
+    def _take(self, run: Run) -> None:
+        self.params, self.state = jax.tree.map(np.array, (run.params, run.state))
+        self.epochs_trained += len(run.history.epochs)
+
+
+def load(path: StrPath) -> Network:
+    """The network in a file that `Network.save` wrote; its probe rows must give the stored outputs again.
+
+    Nothing in the file is imported or executed: layer names are looked up in the closed registry. Raises ModelFileError
+    for a file that is missing, damaged, foreign or from a newer version.
+    """
+    return restore(*modelfile.read_model(path), str(path))
+
+
+def restore(header: dict[str, Any], arrays: dict[str, np.ndarray], path: str) -> Network:
+    """The network from the parts of a model file; `path` is for messages."""
+    try:
+        net = Network(from_json(header["architecture"]), header["input_shape"], header["seed"], header["dtype"])
+        net.training, net.epochs_trained = dict(header["training"]), int(header["epochs_trained"])
+        probes = arrays["probes/inputs"], arrays["probes/outputs"]
+    except (KeyError, TypeError) as error:
+        raise ModelFileError(f"{path} lacks a part of the model's description: {error}") from None
+    except DeltaruleError as error:
+        raise ModelFileError(f"{path} cannot be rebuilt: {error}") from None
+    for kind in ("params", "state"):
+        expected = flatten(getattr(net, kind))
+        stored = {name[len(kind) + 1:]: value for name, value in arrays.items() if name.startswith(kind + "/")}
+        if {name: value.shape for name, value in stored.items()} != {name: value.shape for name, value in expected.items()}:
+            raise ModelFileError(f"{path} holds {kind} that do not fit its architecture")
+        setattr(net, kind, unflatten({name: stored[name] for name in expected}))
+    outputs = net.predict(probes[0])
+    tolerance = 1e-4 if net.dtype == "float32" else 1e-8
+    if outputs.shape != probes[1].shape or not np.allclose(outputs, probes[1], rtol=tolerance, atol=tolerance):
+        raise ModelFileError(f"{path} gives other outputs for its probe rows than when it was saved; do not trust its predictions here")
+    return net
+
+
+@functools.partial(jax.jit, static_argnames=("layer", "dtype"))
+def _predict(layer: Layer, dtype: str, params: Tree, state: Tree, x: Array) -> Array:
+    output, _ = forward(layer, params, state, x, dtype=dtype)
+    return output.h
+
+
+@functools.partial(jax.jit, static_argnames=("learner",))
+def _measure(learner: Learner, params: Tree, state: Tree, watched: Watched) -> Array:
+    return measure(learner, params, state, watched)
+
+
+def _chunks(x: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Parts of at most 4096 rows, filled up to the next power of two: a dozen compiled programs serve any number of rows."""
+    for begin in range(0, len(x), PREDICT_ROWS):
+        part = x[begin:begin + PREDICT_ROWS]
+        size = max(PROBES, 1 << (len(part) - 1).bit_length())
+        filled = part if len(part) == size else np.concatenate([part, np.zeros((size - len(part), *x.shape[1:]), x.dtype)])
+        yield filled, len(part)
+
+
+def _sized(learner: Learner, n: int, batch_size: int | None, epochs: int, steps: int | None = None) -> Learner:
+    if batch_size is None or learner.optimizer.whole_set:
+        batch_size = n
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise DeltaruleError(f"batch_size expected a whole number from 1 on, or None for the whole set, received {batch_size!r}")
+    size = min(int(batch_size), n)
+    return dataclasses.replace(learner, batch_size=size, steps=steps or -(-n // size), epochs=epochs)
+
+
+def _refuse_for_stream(sample_weight: Any, class_weight: Any, validation: Any) -> None:
+    if sample_weight is not None or class_weight is not None:
+        raise DeltaruleError("batches carry their own weights: give triples (x, y, weights) instead of sample_weight or class_weight")
+    if isinstance(validation, (int, float)):
+        raise DeltaruleError("a fraction cannot be held out of an iterable of batches; give validation=(x, y)")
+
+
+def _settings(net: Network, epochs: int, patience: int | None, monitor: str, keep: str, shuffle: bool, validated: bool) -> Settings:
+    for name, value in (("epochs", epochs), ("patience", patience)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
+            raise DeltaruleError(f"{name} expected a whole number from 1 on, received {value!r}")
+    if epochs is None:
+        raise DeltaruleError("epochs expected a whole number from 1 on, received None")
+    if keep not in ("auto", "best", "last"):
+        raise DeltaruleError(f"keep expected 'best', 'last' or 'auto', received {keep!r}")
+    if monitor == "auto":
+        monitor = "val_loss" if validated else "loss"
+    return Settings(int(epochs), net.seed, net.epochs_trained, shuffle, monitor, patience if validated else None,
+                    ("best" if validated else "last") if keep == "auto" else keep)
+
+
+def _subset(rows: Rows, which: np.ndarray) -> Rows:
+    if rows.weights is None:
+        return Rows(rows.x[which], rows.y[which], None)
+    weights = rows.weights[which]
+    return Rows(rows.x[which], rows.y[which], weights / weights.mean())
+
+
+def _pair(x: Any, y: Any) -> tuple[Any, Any]:
+    """x and y from two arguments or from one `Dataset`."""
+    if y is None:
+        if not (hasattr(x, "x") and hasattr(x, "y")):
+            raise DeltaruleError("expected targets y beside x, or a Dataset, or an iterable of batches (x, y)")
+        return x.x, x.y
+    return x, y
+
+
+@contextlib.contextmanager
+def _precision(dtype: str) -> Iterator[None]:
+    """Within it JAX computes in float64 where the network does."""
+    with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
+        yield
+
+
+def _hashable(layer: Layer) -> None:
+    try:
+        hash(layer)
+    except TypeError as error:
+        raise DeltaruleError(f"the fields of a layer must be numbers, strings, tuples or layers ({error}); write tuples instead of lists") from None
+
+
+def _shape(input_shape: Any) -> tuple[int, ...]:
+    shape = (input_shape,) if isinstance(input_shape, (int, np.integer)) else tuple(input_shape)
+    if not shape or not all(isinstance(size, (int, np.integer)) and size >= 1 for size in shape):
+        raise DeltaruleError(f"input_shape expected the shape of one row, such as (64,) or (28, 28, 1), received {input_shape!r}")
+    return tuple(map(int, shape))
+
+
+def _seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise DeltaruleError(f"seed expected a whole number from 0 to 2**32 - 1, received {seed!r}")
+    return int(seed)
+
+
+def _dtype(dtype: str) -> str:
+    if dtype not in ("float32", "float64"):
+        raise DeltaruleError(f"dtype expected 'float32' or 'float64', received {dtype!r}")
+    return dtype

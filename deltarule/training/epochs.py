@@ -1,0 +1,149 @@
+"""Whole epochs as one compiled program: no Python runs between two steps.
+
+`advance` moves a training run on by any number of epochs, or by part of one, with the same compiled program:
+the bounds are arguments. So a segment can be replayed exactly, up to the step before something broke.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from deltarule.layers.forward import forward
+from deltarule.layers.scope import Array, Tree
+from deltarule.metrics import metric
+from deltarule.training.step import Batch, Learner, step
+
+
+class Rows(NamedTuple):
+    """Training rows on the device: x (n, ...), y (n, ...), weights (n,) with mean 1, or None where all count the same."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+
+
+class Watched(NamedTuple):
+    """The rows on which the curves are measured, and for each set (training, validation) the share of each row in its mean: (sets, m)."""
+
+    x: Array
+    y: Array
+    shares: Array
+
+
+class Standing(NamedTuple):
+    """Where a run stands: the weights now and at the best epoch, and what decides when to stop."""
+
+    params: Tree
+    memory: Any                 # of the optimizer
+    state: Tree                 # of the layers
+    best: tuple[Tree, Tree]     # params and state of the best epoch
+    best_value: Array
+    best_epoch: Array
+    epoch: Array                # epochs finished so far
+    bad: Array                  # the first step of this epoch whose loss was not finite, or -1
+    running: Array              # sum of the step losses of this epoch
+    stopped: Array              # patience is over
+
+
+def start(learner: Learner, params: Tree, state: Tree) -> Standing:
+    """The standing before the first step."""
+    worst = jnp.asarray(jnp.inf, learner.dtype)
+    whole = jnp.asarray(0, jnp.int32)
+    return Standing(params, learner.transform().init(params), state, (params, state), worst, whole, whole,
+                    jnp.asarray(-1, jnp.int32), jnp.asarray(0, learner.dtype), jnp.asarray(False))
+
+
+@functools.partial(jax.jit, static_argnames=("learner", "monitor"))
+def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: Rows, watched: Watched | None, orders: Array, key: Array,
+            first: Array, last: Array, epochs: Array, ends: Array, patience: Array) -> tuple[Standing, Array]:
+    """Run steps first ... last - 1 of `epochs` epochs; where `ends`, measure the curves after each.
+
+    `orders` (E, steps, batch) names the rows of every batch of up to E epochs. `monitor` is the column of the curves that
+    decides which epoch is best, and 1 (smaller is better) or -1. Returns the new standing and the curves (E, 1 + columns):
+    the running training loss, then loss and metrics of each watched set.
+    """
+    columns = 1 + (0 if watched is None else watched.shares.shape[0] * (1 + len(learner.metrics)))
+    curves = jnp.full((orders.shape[0], columns), jnp.nan, learner.dtype)
+
+    def going(carry: tuple[Array, Standing, Array]) -> Array:
+        e, now, _ = carry
+        return (e < epochs) & (now.bad < 0) & ~now.stopped
+
+    def epoch(carry: tuple[Array, Standing, Array]) -> tuple[Array, Standing, Array]:
+        e, now, curves = carry
+        now = lax.fori_loop(first, last, lambda s, now: _one_step(learner, now, rows, orders, e, s, key), now)
+        now, measured = lax.cond(ends, lambda now: _finish(learner, monitor, now, watched, orders.shape[1], patience, columns),
+                                 lambda now: (now, jnp.full((columns,), jnp.nan, learner.dtype)), now)
+        return e + 1, now, lax.dynamic_update_index_in_dim(curves, measured, e, 0)
+
+    _, now, curves = lax.while_loop(going, epoch, (jnp.asarray(0, jnp.int32), now, curves))
+    return now, curves
+
+
+def _one_step(learner: Learner, now: Standing, rows: Rows, orders: Array, e: Array, s: Array, key: Array) -> Standing:
+    batch = take(rows, orders, e, s)
+    number = now.epoch * learner.steps + s
+    params, memory, state, value = step(learner, now.params, now.memory, now.state, batch,
+                                        jax.random.fold_in(key, number) if learner.random else None)
+    bad = jnp.where((now.bad < 0) & ~jnp.isfinite(value), s, now.bad)
+    return now._replace(params=params, memory=memory, state=state, bad=bad, running=now.running + value)
+
+
+def take(rows: Rows, orders: Array, e: Array, s: Array) -> Batch:
+    """Batch s of epoch e. The last batch of an epoch may be incomplete: rows that only fill it up get weight zero."""
+    n, (_, steps, size) = rows.x.shape[0], orders.shape
+    if steps == 1 and size == n:
+        return Batch(rows.x, rows.y, rows.weights, float(n))
+    which = lax.dynamic_slice(orders, (e, s, jnp.zeros_like(s)), (1, 1, size)).reshape(size)
+
+    def gather(values: Array) -> Array:
+        return jnp.take(values, which, axis=0, mode="clip")
+
+    weights, count = None if rows.weights is None else gather(rows.weights), jnp.asarray(float(size))
+    if n % size:
+        here = s * size + jnp.arange(size, dtype=s.dtype) < n
+        present = here.astype(rows.weights.dtype if rows.weights is not None else jnp.result_type(float))
+        weights = present if weights is None else weights * present
+        count = jnp.sum(present)
+    return Batch(gather(rows.x), gather(rows.y), weights, count)
+
+
+def _finish(learner: Learner, monitor: tuple[int, float], now: Standing, watched: Watched | None, steps: int,
+            patience: Array, columns: int) -> tuple[Standing, Array]:
+    """The end of an epoch: measure in predict mode, keep the best weights, see whether patience is over."""
+    running = now.running / steps
+    measured = jnp.reshape(running, (1,))
+    if watched is not None:
+        measured = jnp.concatenate([measured, measure(learner, now.params, now.state, watched).reshape(-1)])
+    epoch = now.epoch + 1
+    column, sign = monitor
+    value = sign * measured[column]
+    better = value < now.best_value
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (now.params, now.state), now.best)
+    best_epoch = jnp.where(better, epoch, now.best_epoch)
+    broken = jnp.where((now.bad < 0) & ~jnp.isfinite(measured[min(1, columns - 1)]), steps - 1, now.bad)
+    return now._replace(best=best, best_value=jnp.where(better, value, now.best_value), best_epoch=best_epoch, epoch=epoch,
+                        bad=broken, running=jnp.zeros_like(now.running), stopped=epoch - best_epoch >= patience), measured
+
+
+def measure(learner: Learner, params: Tree, state: Tree, watched: Watched) -> Array:
+    """Mean loss and metrics of each set in predict mode, shape (sets, 1 + metrics), worked out in chunks of rows."""
+    m = watched.x.shape[0]
+    size = min(m, 1024)
+
+    def chunk(i: Array | int, total: Array | float) -> Array:
+        begin = jnp.minimum(i * size, m - size)     # the last chunk reaches back over rows that are already counted
+        x, y = (lax.dynamic_slice_in_dim(values, begin, size) for values in (watched.x, watched.y))
+        fresh = begin + jnp.arange(size) >= i * size
+        shares = lax.dynamic_slice_in_dim(watched.shares, begin, size, axis=1) * fresh.astype(learner.dtype)[None]
+        output, _ = forward(learner.layer, params, state, x, dtype=learner.dtype)
+        values = [learner.loss.rows(output, y), *(metric(name)(output.h, y) for name in learner.metrics)]
+        return total + shares @ jnp.stack(values, axis=-1).astype(learner.dtype)
+
+    if m == size:
+        return chunk(0, 0.0)
+    zero = jnp.zeros((watched.shares.shape[0], 1 + len(learner.metrics)), learner.dtype)
+    return lax.fori_loop(0, -(-m // size), chunk, zero)

@@ -1,0 +1,208 @@
+"""The loop around the compiled epochs: segments of about a second, so that progress, Ctrl-C and checks still answer."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deltarule.errors import DeltaruleError
+from deltarule.layers.scope import Array, Tree, path_number
+from deltarule.training.diagnosis import diverged
+from deltarule.training.epochs import Rows, Standing, Watched, advance, start, take
+from deltarule.training.history import History
+from deltarule.training.step import Learner
+
+SEGMENT_SECONDS = 0.5       # how long the compiled program runs before Python looks up
+NEVER = 2**30
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to train and what to keep; everything that does not change the compiled program."""
+
+    epochs: int
+    seed: int
+    first_epoch: int = 0            # epochs of earlier calls of fit, so that orders never repeat
+    shuffle: bool = True
+    monitor: str = "loss"
+    patience: int | None = None
+    keep: str = "best"              # or "last"
+
+
+@dataclass
+class Run:
+    """A finished run: the weights that were kept, and how it went."""
+
+    params: Tree
+    state: Tree
+    history: History
+
+
+def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: Rows, watched: Watched,
+        report: Callable[[History, int], None] | None = None) -> Run:
+    """Train on rows that fit into memory. `report(history, steps done)` is called after every segment.
+
+    Ctrl-C ends the run at the last finished segment and returns what was learnt. Raises DivergenceError (after the last
+    good weights were found) when a number stops being finite; its `run` attribute holds them.
+    """
+    names = curve_names(learner, watched.shares.shape[0])
+    monitor = which_monitor(settings.monitor, names)
+    n, began = rows.x.shape[0], time.perf_counter()
+    capacity = min(settings.epochs, max(1, min(256, 2**20 // n)))   # epochs in one call of the compiled program
+    rows, watched = jax.device_put((rows, watched))
+    key = jax.random.key(stream(settings.seed, "dropout"))
+    now, history = start(learner, params, state), History({name: [] for name in names[1:]}, planned=settings.epochs)
+    pace = Pace(learner.steps)
+    done = 0                        # steps of the current epoch
+    orders = jnp.asarray(0)
+    ordered: tuple[int, int] = (-1, -1)
+    try:
+        while int(now.epoch) < settings.epochs and not bool(now.stopped):
+            epoch = int(now.epoch)
+            first, last, epochs = pace.bounds(done, min(capacity, settings.epochs - epoch))
+            if ordered[0] != epoch or ordered[1] < epochs:
+                orders, ordered = batch_orders(settings, epoch, epochs, capacity, n, learner.batch_size), (epoch, epochs)
+            before, clock = now, time.perf_counter()
+            ends = last == learner.steps
+            arguments = (orders, key, settings.patience or NEVER)
+            now, curves = jax.block_until_ready(_advance(learner, monitor, now, rows, watched, arguments, first, last, epochs, ends))
+            count = int(now.epoch) - epoch
+            pace.learn((last - first) * max(count, 1), time.perf_counter() - clock, history)
+            if int(now.bad) >= 0:
+                good, whole, bad = _replay(learner, monitor, before, now, rows, watched, arguments, first, ends)
+                _record(history, np.asarray(curves)[:whole, 1:])
+                history.stopped, history.kept_epoch = "diverged", int(good.epoch)
+                which = np.asarray(orders[whole, bad])
+                error = diverged(learner, good, take(rows, orders, np.int32(whole), np.int32(bad)), which, bad, key)
+                error.run = Run(good.params, good.state, history)
+                raise error
+            _record(history, np.asarray(curves)[:count, 1:])
+            done = 0 if ends else last
+            if report:
+                report(history, done)
+        if bool(now.stopped):
+            history.stopped = "early"
+    except KeyboardInterrupt:
+        history.stopped = "interrupted"
+    return finished(now, history, settings, began)
+
+
+def finished(now: Standing, history: History, settings: Settings, began: float) -> Run:
+    """The weights to keep, the best epoch's or the last, and the history completed."""
+    history.seconds = time.perf_counter() - began
+    keep_best = settings.keep == "best" and int(now.best_epoch) > 0
+    history.kept_epoch = int(now.best_epoch) if keep_best else int(now.epoch)
+    params, state = now.best if keep_best else (now.params, now.state)
+    return Run(params, state, history)
+
+
+def curve_names(learner: Learner, sets: int) -> tuple[str, ...]:
+    """Names of the columns that `advance` measures: the running loss, then loss and metrics for training and validation.
+
+    >>> from deltarule.layers import Dense
+    >>> from deltarule.losses import loss
+    >>> from deltarule.optimizers import optimizer
+    >>> curve_names(Learner(Dense(1), loss("mse"), optimizer("sgd"), metrics=("accuracy",)), 2)
+    ('running_loss', 'loss', 'accuracy', 'val_loss', 'val_accuracy')
+    """
+    measured = ("loss", *learner.metrics)
+    return ("running_loss", *(prefix + name for prefix in ("", "val_")[:sets] for name in measured))
+
+
+def which_monitor(name: str, names: tuple[str, ...]) -> tuple[int, float]:
+    """The column of the monitored curve, and 1.0 where smaller is better or -1.0. Raises DeltaruleError for an unknown name."""
+    if name not in names:
+        raise DeltaruleError(f"monitor {name!r} is not measured here; measured: {', '.join(names[1:])}")
+    return names.index(name), -1.0 if name.endswith("accuracy") else 1.0
+
+
+def stream(seed: int, name: str) -> int:
+    """The seed of a named stream of randomness: adding one stream never shifts another.
+
+    >>> stream(0, "shuffle") == stream(0, "dropout")
+    False
+    """
+    return int(np.random.SeedSequence((seed, path_number(name))).generate_state(1)[0])
+
+
+def batch_orders(settings: Settings, epoch: int, epochs: int, capacity: int, n: int, size: int) -> Array:
+    """Which rows make up each batch of the next epochs: int32 (capacity, steps, size); depends on (seed, epoch) alone.
+
+    >>> batch_orders(Settings(1, seed=0, shuffle=False), 0, 1, 1, 5, 2).tolist()
+    [[[0, 1], [2, 3], [4, 0]]]
+    """
+    steps = -(-n // size)
+    orders = np.zeros((capacity, steps * size), np.int32)
+    for e in range(epochs):
+        rng = np.random.default_rng((settings.seed, path_number("shuffle"), settings.first_epoch + epoch + e))
+        orders[e, :n] = rng.permutation(n) if settings.shuffle else np.arange(n)
+    return jnp.asarray(orders.reshape(capacity, steps, size))
+
+
+class Pace:
+    """How much to ask of the compiled program at a time: enough for about half a second, learnt from the calls before."""
+
+    def __init__(self, steps: int):
+        self.steps, self.each, self.calls = steps, 0.0, 0
+
+    def bounds(self, done: int, capacity: int) -> tuple[int, int, int]:
+        """First step, last step (exclusive) and number of epochs of the next call."""
+        if self.calls == 0:
+            return done, min(self.steps, done + 50), 1      # the first call compiles: keep it short
+        budget = int(SEGMENT_SECONDS / max(self.each, 1e-7))
+        if done > 0 or budget < self.steps:
+            return done, min(self.steps, done + max(budget, 1)), 1
+        return 0, self.steps, max(1, min(capacity, budget // self.steps))
+
+    def learn(self, steps: int, seconds: float, history: History) -> None:
+        """Take a call into account; the first is put down to compilation."""
+        self.calls += 1
+        history.steps += steps
+        if self.calls == 1:
+            history.compile_seconds, history.steps = seconds, 0
+            self.each = seconds / max(steps, 1) if seconds < 0.05 else SEGMENT_SECONDS / 2000
+        else:
+            self.each = seconds / max(steps, 1)
+
+
+def _advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: Rows, watched: Watched | None,
+             arguments: tuple[Array, Array, int], first: int, last: int, epochs: int, ends: bool) -> tuple[Standing, Array]:
+    orders, key, patience = arguments
+    first32, last32, epochs32, patience32 = (np.int32(value) for value in (first, last, epochs, patience))
+    return advance(learner, monitor, now, rows, watched, orders, key, first32, last32, epochs32, np.bool_(ends), patience32)
+
+
+def _replay(learner: Learner, monitor: tuple[int, float], before: Standing, broken: Standing, rows: Rows, watched: Watched | None,
+            arguments: tuple[Array, Array, int], first: int, ends: bool) -> tuple[Standing, int, int]:
+    """Find the step that broke by running the same program again from the segment's start.
+
+    Returns the standing just before that step, the epoch within the segment, and the step within the epoch.
+    """
+    orders, key, patience = arguments
+    whole, bad = int(broken.epoch) - int(before.epoch) - ends, int(broken.bad)
+    now = before
+    if whole:
+        now, _ = _advance(learner, monitor, now, rows, watched, arguments, first, learner.steps, whole, True)
+        first = 0
+    shifted = (jnp.roll(orders, -whole, axis=0), key, patience)
+
+    def until(step: int) -> Standing:
+        return _advance(learner, monitor, now, rows, watched, shifted, first, step, 1, False)[0]
+
+    good = until(bad)
+    if bad > first and not _finite(good.params):    # the loss was still finite when the weights broke, one step before
+        bad -= 1
+        good = until(bad)
+    return good, whole, bad
+
+
+def _finite(tree: Tree) -> bool:
+    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(tree))
+
+
+def _record(history: History, measured: np.ndarray) -> None:
+    for name, column in zip(history.curves, measured.T, strict=True):
+        history.curves[name].extend(float(value) for value in column)

@@ -1,0 +1,110 @@
+"""From what the user hands to `fit` to the arrays that training runs on: checked, converted once, split."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deltarule.data.arrays import all_finite, as_array, as_features
+from deltarule.data.splitting import random_rows, stratified_rows
+from deltarule.errors import DataError, DeltaruleError, ShapeError
+from deltarule.losses import CrossEntropy, Loss, Output
+from deltarule.training.epochs import Rows, Watched
+from deltarule.training.fit import stream
+
+CURVE_ROWS = 10_000     # the training curve is measured on at most this many rows, chosen once
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Training rows and the rows on which the curves are measured."""
+
+    rows: Rows
+    watched: Watched
+
+
+def inputs(x: Any, input_shape: tuple[int, ...], dtype: str, what: str = "x") -> np.ndarray:
+    """Features (n, *input_shape), finite, float (images of bytes stay uint8). Raises ShapeError naming both shapes."""
+    features = as_features(x, dtype, what, keep_integers=True)
+    if features.shape[1:] != input_shape:
+        given, expected = features.shape, "(n, " + ", ".join(map(str, input_shape)) + ")"
+        cure = f"; reshape with {what}.reshape(-1, {', '.join(map(str, input_shape))})" if features[0].size == np.prod(input_shape) else ""
+        raise ShapeError(f"{what} has shape {given}, the network expects {expected}{cure}")
+    return features
+
+
+def targets(y: Any, loss: Loss, output: Output, rows: int, dtype: str, what: str = "y") -> np.ndarray:
+    """Targets that fit the loss and the network's output exactly; `output` holds the abstract output of one row."""
+    values = as_array(y, what)
+    if values.ndim == 0 or len(values) != rows:
+        raise ShapeError(f"{what} has shape {values.shape} for {rows} rows of x; give one target for each row")
+    if not all_finite(values):
+        raise DataError(f"{what} holds values that are not finite (first in row {np.argwhere(~np.isfinite(values))[0][0]}); remove those rows")
+    if not (isinstance(loss, CrossEntropy) and values.dtype.kind in "iu"):   # class numbers stay whole
+        values = values.astype("int32" if isinstance(loss, CrossEntropy) and values.dtype.kind == "b" else dtype)
+    loss.check(_with_rows(output, rows), values)
+    return values.astype("int32") if values.dtype.kind in "iu" else values
+
+
+def weights(sample_weight: Any, class_weight: Any, y: np.ndarray) -> np.ndarray | None:
+    """One weight for each row with mean 1, or None where all count the same. Raises DataError for weights that are not usable."""
+    if sample_weight is None and class_weight is None:
+        return None
+    total = np.ones(len(y)) if sample_weight is None else as_array(sample_weight, "sample_weight").astype(float)
+    if total.shape != (len(y),):
+        raise ShapeError(f"sample_weight has shape {total.shape}, expected one weight for each of the {len(y)} rows: ({len(y)},)")
+    if class_weight is not None:
+        total = total * _by_class(class_weight, y)
+    if not np.all(np.isfinite(total)) or np.min(total) < 0 or np.sum(total) <= 0:
+        raise DataError("weights of rows must be finite, not negative, and not all zero")
+    return total / total.mean()
+
+
+def held_out(validation: Any, x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers (training, validation) for a validation fraction: stratified where y holds class numbers, at random otherwise."""
+    if not 0 < validation < 1:
+        raise DeltaruleError(f"validation expected a fraction between 0 and 1 or a pair (x, y), received {validation!r}")
+    if y.ndim == 1 and y.dtype.kind in "iu" and np.bincount(y)[np.unique(y)].min() > 1:
+        return stratified_rows(y, validation, stream(seed, "validation"))
+    return random_rows(len(x), validation, stream(seed, "validation"))
+
+
+def watched_rows(rows: Rows, validation: Rows | None, seed: int, dtype: str,
+                 most: int = CURVE_ROWS) -> Watched:
+    """The rows of the curves: all training rows, or `most` of them chosen once, and then the validation rows."""
+    n = len(rows.x)
+    chosen: Any = slice(None)
+    if n > most:
+        chosen = np.sort(np.random.default_rng(stream(seed, "curves")).choice(n, most, replace=False))
+    x, y = rows.x[chosen], rows.y[chosen]
+    w = np.ones(len(x)) if rows.weights is None else np.asarray(rows.weights)[chosen]
+    if validation is None:
+        return Watched(x, y, (w / w.sum()).astype(dtype)[None])
+    val_x, val_y, val_w = validation
+    shares = np.zeros((2, len(x) + len(val_x)), dtype)
+    shares[0, :len(x)] = w / w.sum()
+    shares[1, len(x):] = 1 / len(val_x) if val_w is None else val_w / val_w.sum()
+    return Watched(np.concatenate([x, val_x.astype(x.dtype)]), np.concatenate([y, val_y]), shares)
+
+
+def _with_rows(output: Output, rows: int) -> Output:
+    """The abstract output for that many rows: only its shapes are looked at."""
+    class Shaped:
+        def __init__(self, shape: tuple[int, ...]):
+            self.shape = (rows, *shape[1:])
+
+    return Output(Shaped(output.h.shape), None, output.activation)
+
+
+def _by_class(class_weight: Any, y: np.ndarray) -> np.ndarray:
+    labels = y.argmax(axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(-1).astype(int)
+    counts = np.bincount(labels)
+    if isinstance(class_weight, str) and class_weight == "balanced":    # n / (classes * count): every class weighs the same
+        present = counts > 0
+        return (len(labels) / (present.sum() * np.maximum(counts, 1)))[labels]
+    if isinstance(class_weight, dict):
+        missing = sorted({int(label) for label in np.unique(labels)} - set(class_weight))
+        if missing:
+            raise DeltaruleError(f"class_weight names no weight for class {missing[0]}; give one for each of {sorted(set(labels.tolist()))}")
+        return np.array([class_weight[int(label)] for label in labels], float)
+    raise DeltaruleError(f"class_weight expected 'balanced' or a dict of class number to weight, received {class_weight!r}")

@@ -1,0 +1,78 @@
+"""One training step: forward, loss, backward, update. The whole of learning is in this file."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from deltarule.layers.forward import forward
+from deltarule.layers.layer import Layer
+from deltarule.layers.scope import Array, Tree, flatten
+from deltarule.losses import Loss
+from deltarule.optimizers import Optimizer
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is to be minimised and how: everything about a training run that is fixed when it is compiled."""
+
+    layer: Layer
+    loss: Loss
+    optimizer: Optimizer
+    metrics: tuple[str, ...] = ()
+    l1: float = 0.0
+    l2: float = 0.0
+    dtype: str = "float32"
+    batch_size: int = 32
+    steps: int = 1              # in an epoch
+    epochs: int = 1             # planned, for schedules
+    random: bool = False        # does a layer draw random numbers?
+
+    def transform(self) -> optax.GradientTransformationExtraArgs:
+        """The optimizer as a pair of pure functions."""
+        return self.optimizer.build(self.steps, self.epochs)
+
+
+class Batch(NamedTuple):
+    """Rows x (batch, ...), targets y (batch, ...), weights (batch,): zero for rows that only fill the batch up."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+    count: Array | float        # how many rows are really there
+
+
+def objective(learner: Learner, params: Tree, state: Tree, batch: Batch, key: Array | None) -> tuple[Array, Tree]:
+    """L(params) = 1/n sum_i w_i loss_i + penalties, and the state that the forward pass leaves behind."""
+    output, state = forward(learner.layer, params, state, batch.x, dtype=learner.dtype, key=key, training=True)
+    rows = learner.loss.rows(output, batch.y)
+    mean = jnp.mean(rows) if batch.weights is None else jnp.sum(rows * batch.weights) / batch.count
+    return mean + penalty(learner, params), state
+
+
+def penalty(learner: Learner, params: Tree) -> Array | float:
+    """l1 sum |W| + l2/2 sum W^2 over all weights (not biases): L1 and L2 regularisation (lecture row 23)."""
+    total: Array | float = 0.0
+    for path, W in flatten(params).items():
+        if path.rpartition("/")[2] == "weights":
+            if learner.l1:
+                total += learner.l1 * jnp.sum(jnp.abs(W))
+            if learner.l2:
+                total += learner.l2 / 2 * jnp.sum(W * W)
+    return total
+
+
+def step(learner: Learner, params: Tree, memory: Any, state: Tree, batch: Batch, key: Array | None) -> tuple[Tree, Any, Tree, Array]:
+    """theta <- theta - update(dL/dtheta): one step of gradient descent on one batch.
+
+    `memory` is what the optimizer remembers (momentum, averages). Returns the new params, memory, state, and the loss before the step.
+    """
+    def of_params(theta: Tree) -> tuple[Array, Tree]:
+        return objective(learner, theta, state, batch, key)
+
+    (value, new_state), gradient = jax.value_and_grad(of_params, has_aux=True)(params)
+    update, memory = learner.transform().update(gradient, memory, params, value=value, grad=gradient,
+                                                value_fn=lambda theta: of_params(theta)[0])
+    return optax.apply_updates(params, update), memory, new_state, value

@@ -1,0 +1,15 @@
+"""The strict world of the tests: no silent broadcasting, no silent change of dtype, the same random cases every time."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import hypothesis
+import jax
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+hypothesis.settings.register_profile("deltarule", derandomize=True, database=None, deadline=None, max_examples=25)
+hypothesis.settings.load_profile("deltarule")
