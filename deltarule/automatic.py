@@ -19,7 +19,7 @@ PATIENCE = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be learnt: `rows` of shape `input_shape`, `classes` (None for regression) or `outputs` numbers, the smallest class's share."""
+    """What is to be learnt: rows of `input_shape`, `classes` (None: regression of `outputs` numbers), the smallest class's share."""
 
     rows: int
     input_shape: tuple[int, ...]
@@ -56,19 +56,19 @@ def choose(problem: Problem, *, hidden: Sequence[int] | None = None, activation:
     >>> for what, choice, why in choices.reasons[:2]:
     ...     print(f"{what}: {choice} ({why})")
     problem: 10 classes (1,437 rows of 64 numbers)
-    architecture: 64 - 128 relu - 64 relu - 10 softmax (room to spare for 1,437 rows; early stopping and dropout keep it from learning them by heart)
+    architecture: 64 - 128 relu - 64 relu - 10 softmax (room to spare for 1,437 rows; early stopping and dropout check overfitting)
     """
     n, whole = problem.rows, problem.rows < SMALL
     sizes = tuple(hidden) if hidden is not None else _hidden(problem)
     if any(isinstance(units, bool) or not isinstance(units, int) or units < 1 for units in sizes):
         raise DeltaruleError(f"hidden expected whole numbers of units from 1 on, received {sizes}")
-    rate = learning_rate or (1e-2 if whole else 3e-3 if n < 5_000 else 1e-3)
-    size = batch_size or (n if whole else 32 if n < 10_000 else 128)
+    rate = learning_rate if learning_rate is not None else 1e-2 if whole else 3e-3 if n < 5_000 else 1e-3
+    size = batch_size if batch_size is not None else n if whole else 32 if n < 10_000 else 128
     dropped = dropout if dropout is not None else (0.0 if whole or problem.classes is None else 0.2)
     held = validation if validation is not None else (None if whole else 0.15)
-    passes = epochs or (200 if whole else 200 if n < 20_000 else 60)
+    passes = epochs if epochs is not None else 200 if n < 20_000 else 60
     loss, output, why_loss = _loss(problem)
-    wait = patience or PATIENCE
+    wait = patience if patience is not None else PATIENCE
     metrics = ("accuracy",) if problem.classes else ("absolute_error",)
     shape = " x ".join(map(str, problem.input_shape))
     layers = " - ".join([shape, *(f"{units} {activation}" for units in sizes), output])
@@ -81,8 +81,8 @@ def choose(problem: Problem, *, hidden: Sequence[int] | None = None, activation:
         ("optimizer", f"Adam, learning rate {rate:g}", "adapts the step of every weight, so that one rate suits most problems"),
         ("batch", "the whole set" if size >= n else f"{size} rows",
          "so few rows that every step can see them all" if size >= n else "many small steps in an epoch, each averaged over its rows"),
-        ("training", f"up to {passes} epochs", f"stops when {wait} epochs brought nothing better on {held:.0%} of the rows held out, and keeps the best"
-         if held else "too few rows to hold any out for validation"),
+        ("training", f"up to {passes} epochs", f"best on the {held:.0%} of rows held out is kept; stops {wait} epochs after it"
+         if held else "no rows are held out for validation" if validation is not None else "too few rows to hold any out for validation"),
     )
     return Choices(sizes, activation, dropped, loss, Adam(rate), size, passes, wait, held, metrics, reasons)
 
@@ -132,15 +132,14 @@ def _why_hidden(problem: Problem, dropout: float) -> str:
     n = f"{problem.rows:,} rows"
     if problem.rows < SMALL:
         return f"one hidden layer: {n} do not support more"
-    keeps = "early stopping and dropout keep" if dropout else "early stopping keeps"
-    return f"room to spare for {n}; {keeps} it from learning them by heart"
+    return f"room to spare for {n}; early stopping {'and dropout check' if dropout else 'checks'} overfitting"
 
 
 def _why_metrics(problem: Problem) -> tuple[str, str]:
     if problem.classes is None:
         return "RMSE, MAE, R2", "in units of the target, and as the share of its variance that is explained"
     if problem.rarest < 0.5 / problem.classes:
-        return "accuracy, precision, recall, F1", f"the smallest class has {problem.rarest:.1%} of the rows, so look at its recall, not at accuracy alone"
+        return "accuracy, precision, recall, F1", f"the smallest class has {problem.rarest:.1%} of the rows: look at its recall too"
     return "accuracy, precision, recall, F1", "the classes are of similar size, so accuracy means what it says"
 
 

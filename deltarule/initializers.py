@@ -29,9 +29,12 @@ _CUT_STD = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(ma
 class Initializer(abc.ABC):
     """How a parameter starts: `init(rng, shape)` is a float64 array, drawn with NumPy, so that nothing has to be compiled for it."""
 
-    @abc.abstractmethod
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         """The initial values, an array of `shape`, the same for a generator in the same state."""
+        return self._draw(rng, shape)
+
+    @abc.abstractmethod
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray: ...
 
 
 def fans(shape: Shape) -> tuple[int, int]:
@@ -65,7 +68,7 @@ class _ByFans(Initializer):
 class _UniformByFans(_ByFans):
     """Weights between -r and r; r = sqrt(3) std, because var(w) = r^2 / 3."""
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         r = math.sqrt(3.0) * self.std(shape)
         return rng.uniform(-r, r, shape)
 
@@ -80,7 +83,7 @@ class _NormalByFans(_ByFans):
         if not isinstance(self.truncated, bool):
             raise DeltaruleError(f"{type(self).__name__} expected truncated True or False, received {self.truncated!r}")
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return self.std(shape) * (_cut_normal(rng, shape) if self.truncated else rng.standard_normal(shape))
 
 
@@ -182,7 +185,7 @@ class Orthogonal(Initializer):
     def __post_init__(self) -> None:
         check_number(self, "gain", above=0)
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         fans(shape)                                             # refuses vectors
         rows, columns = math.prod(shape[:-1]), shape[-1]
         Q, R = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
@@ -206,7 +209,7 @@ class Normal(Initializer):
         check_number(self, "std", above=0)
         check_number(self, "mean")
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return self.mean + self.std * rng.standard_normal(shape)
 
 
@@ -226,7 +229,7 @@ class TruncatedNormal(Initializer):
         check_number(self, "std", above=0)
         check_number(self, "mean")
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return self.mean + self.std * _cut_normal(rng, shape)
 
 
@@ -248,7 +251,7 @@ class Uniform(Initializer):
         if self.low >= self.high:
             raise DeltaruleError(f"Uniform expected low below high, received low={self.low!r}, high={self.high!r}")
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return rng.uniform(self.low, self.high, shape)
 
 
@@ -266,7 +269,7 @@ class Constant(Initializer):
     def __post_init__(self) -> None:
         check_number(self, "value")
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return np.full(shape, float(self.value))
 
 
@@ -279,7 +282,7 @@ class Zeros(Initializer):
     [0.0, 0.0, 0.0]
     """
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return np.zeros(shape)
 
 
@@ -292,7 +295,7 @@ class Ones(Initializer):
     [1.0, 1.0, 1.0]
     """
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return np.ones(shape)
 
 

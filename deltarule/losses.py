@@ -22,7 +22,7 @@ class Output(NamedTuple):
     """What a network gave: the prediction h (batch, ...) and, where h = g(a) is its last act, the pre-activation a and the name g."""
 
     h: Array
-    a: Array | None = None
+    a: Array = None
     activation: str | None = None
 
 
@@ -225,7 +225,7 @@ class CrossEntropy(Loss):
                              f"received targets of shape {_n(y.shape)}" + ("; write y[:, 0]" if y.shape == (shape[0], 1) else ""))
         elif not np.issubdtype(y.dtype, np.integer):
             raise DeltaruleError(f"{name_of(self)} expected whole class numbers, received {y.dtype}; write y.astype(int) if they are whole")
-        elif y.size and not (0 <= np.min(y) and np.max(y) < K):
+        elif y.size and not (np.min(y) >= 0 and np.max(y) < K):
             wrong = np.min(y) if np.min(y) < 0 else np.max(y)
             raise DeltaruleError(f"{name_of(self)} expected class numbers from 0 to {K - 1} for {K} outputs, received {wrong}")
 
@@ -277,7 +277,8 @@ class Hinge(Loss):
         """Targets -1 and 1 only."""
         same_shape(output, y, self)
         if y.size and not np.all(np.abs(y) == 1):
-            raise DeltaruleError(f"{name_of(self)} expected targets -1 and 1, received {np.unique(y)[:3].tolist()}; write 2 * y - 1 for 0 and 1")
+            given = np.unique(y)[:3].tolist()
+            raise DeltaruleError(f"{name_of(self)} expected targets -1 and 1, received {given}; write 2 * y - 1 for 0 and 1")
 
     def rows(self, output: Output, y: Array) -> Array:
         """Sum of max(0, 1 - y h)."""

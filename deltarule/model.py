@@ -62,7 +62,7 @@ class Model:
     @staticmethod
     def problem(data: Dataset) -> Problem:
         """The problem that a data set poses, for `automatic.choose`."""
-        shape = (data.x.width,) if data.is_table else data.x.shape[1:]
+        shape = tuple(data.x.shape[1:])
         if data.class_names is None:
             return Problem(len(data), shape, None, 1 if data.y.ndim == 1 else data.y.shape[1])
         counts = np.bincount(data.y, minlength=len(data.class_names))
@@ -87,16 +87,13 @@ class Model:
 
     def outputs(self, x: Any) -> np.ndarray:
         """Probabilities (n, classes), or numbers in the target's units."""
-        return self.meaning(self.network.predict(self.preprocessor.transform(x)))
+        return self.meaning(self.network.predict(self.preprocessor.transform(x, self.network.dtype)))
 
     def meaning(self, h: np.ndarray) -> np.ndarray:
         """What the outputs h of the network mean: probabilities (n, classes), or numbers in the target's units."""
         if self.labels is not None:
             return np.concatenate([1 - h, h], axis=1) if h.shape[1] == 1 else h
-        assert_scaler = self.scaler
-        if assert_scaler is None:
-            return h
-        values = assert_scaler.inverse(h)
+        values = h if self.scaler is None else self.scaler.inverse(h, self.network.dtype)
         return values[:, 0] if values.shape[1:] == (1,) else values
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
@@ -106,7 +103,7 @@ class Model:
     def encoded(self, y: np.ndarray) -> np.ndarray:
         """Class indices or numbers in the form that the network's loss compares with its outputs."""
         if self.labels is None:
-            scaled = self.scaler.transform(y) if self.scaler is not None else y
+            scaled = self.scaler.transform(y, self.network.dtype) if self.scaler is not None else y
             return scaled[:, None] if scaled.ndim == 1 else scaled
         return y.astype(np.float32)[:, None] if self.network.output_shape == (1,) else y
 

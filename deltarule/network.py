@@ -18,9 +18,10 @@ from deltarule.layers.composition import as_layer
 from deltarule.layers.forward import forward, plan
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
-from deltarule.losses import CrossEntropy, Loss, Output, loss as resolve_loss
-from deltarule.metrics import metric
+from deltarule.losses import CrossEntropy, Loss
+from deltarule.losses import loss as resolve_loss
 from deltarule.optimizers import optimizer as resolve_optimizer
+from deltarule.rowwise import metric
 from deltarule.spec import from_json, to_json
 from deltarule.training import prepare
 from deltarule.training.epochs import Rows, Watched, measure
@@ -67,6 +68,7 @@ class Network:
         self.state: Tree = draw(self.plan.state, self.seed, dtype)
         self.training: dict[str, Any] = {}      # the recipe of the last call of fit, as plain JSON
         self.epochs_trained = 0
+        self.memory: Any = None                 # of the optimizer, kept by fit(resume=True)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -112,7 +114,7 @@ class Network:
             batch_size: int | None = 32, validation: Any = None, metrics: Sequence[str] | str = "auto",
             sample_weight: Any = None, class_weight: Any = None, l1: float = 0.0, l2: float = 0.0,
             patience: int | None = 10, monitor: str = "auto", keep: str = "auto", shuffle: bool = True,
-            progress: bool | None = None, on_segment: Callable[[History], None] | None = None) -> History:
+            resume: bool = False, progress: bool | None = None, on_segment: Callable[[History], None] | None = None) -> History:
         """Train on rows x (n, *input_shape) with targets y, on a `Dataset`, or on an iterable of batches (x, y).
 
         - loss: a name, a `Loss`, or "auto" (what fits the output: softmax, sigmoid, or linear).
@@ -122,12 +124,13 @@ class Network:
         - sample_weight (n,), class_weight ("balanced" or {class: weight}); l1, l2: penalties on the weights.
         - patience: epochs without improvement of `monitor` before stopping early (with validation; None: never).
         - keep: "best" (epoch by `monitor`) or "last"; "auto" is "best" with validation. `shuffle`: a new order every epoch.
+        - resume: the optimizer goes on with what it remembers of earlier calls with resume=True, as in one long training.
         - progress: None shows a bar on a terminal, True also prints lines elsewhere, False is silent.
         - on_segment: called with the history about twice a second.
 
         Both curves are measured in predict mode at the end of each epoch. Returns the `History`; Ctrl-C returns it early, with
-        the best weights so far. The optimizer starts afresh in each call. Raises DivergenceError when a number stops being finite;
-        the network then holds the last good weights.
+        the best weights so far. Without `resume` the optimizer starts afresh in each call. Raises DivergenceError when a number
+        stops being finite; the network then holds the last good weights.
         """
         learner = self._learner(self._loss(loss, fresh=True), metrics, optimizer=resolve_optimizer(optimizer), l1=l1, l2=l2)
         settings = _settings(self, epochs, patience, monitor, keep, shuffle, validation is not None)
@@ -140,6 +143,7 @@ class Network:
             rows = self._rows(x, y, learner.loss, sample_weight, class_weight)
             rows, held = self._validation(validation, rows, learner.loss)
             learner = _sized(learner, len(rows.x), batch_size, epochs)
+        memory = self._memory(learner) if resume else None
         self.training = {"loss": to_json(learner.loss), "metrics": list(learner.metrics), "optimizer": to_json(learner.optimizer),
                          "batch_size": learner.batch_size, "epochs": epochs, "l1": l1, "l2": l2, "rows": len(rows.x), "seed": self.seed}
         with _precision(self.dtype), Progress(epochs, learner.steps, progress) as shown:
@@ -151,14 +155,15 @@ class Network:
             try:
                 if streaming:
                     run = fit_stream(learner, settings, self.params, self.state, x, lambda batch: self._batch(batch, learner.loss),
-                                     None if held is None else prepare.watched_rows(held, None, self.seed, self.dtype), report)
+                                     None if held is None else prepare.watched_rows(held, None, self.seed, self.dtype), report, memory)
                 else:
                     watched = prepare.watched_rows(rows, held, self.seed, self.dtype)
-                    run = fit(learner, settings, self.params, self.state, rows, watched, report)
+                    run = fit(learner, settings, self.params, self.state, rows, watched, report, memory)
             except DivergenceError as error:
                 self._take(error.run)
                 raise
         self._take(run)
+        self.memory = jax.tree.map(np.array, run.memory) if resume else None
         shown.say(f"{run.history.summary}; {run.history.pace}")
         return run.history
 
@@ -187,7 +192,7 @@ class Network:
 
     def _loss(self, given: str | Loss, fresh: bool = False) -> Loss:
         if given == "auto" and self.training and not fresh:
-            return from_json(self.training["loss"])     # type: ignore[no-any-return]
+            return from_json(self.training["loss"])
         return resolve_loss(given, self.output.activation)
 
     def _learner(self, loss: Loss, metrics: Sequence[str] | str, **options: Any) -> Learner:
@@ -228,6 +233,15 @@ class Network:
         first, batches = first_batch(batches)
         rows = self._batch(first, loss)
         return rows, self._validation(validation, rows, loss)[1], batches
+
+    def _memory(self, learner: Learner) -> Any:
+        """What the optimizer remembers of the call of fit before, None where there was none. Raises DeltaruleError for another optimizer."""
+        with _precision(self.dtype):
+            fresh = jax.eval_shape(learner.transform().init, self.params)
+        if self.memory is not None and jax.tree.structure(self.memory) != jax.tree.structure(fresh):
+            raise DeltaruleError(f"resume expected the optimizer of the call before, received {type(learner.optimizer).__name__}; "
+                                 "keep the optimizer, or leave out resume to start afresh")
+        return self.memory
 
     def _take(self, run: Run) -> None:
         self.params, self.state = jax.tree.map(np.array, (run.params, run.state))
@@ -343,7 +357,7 @@ def _hashable(layer: Layer) -> None:
     try:
         hash(layer)
     except TypeError as error:
-        raise DeltaruleError(f"the fields of a layer must be numbers, strings, tuples or layers ({error}); write tuples instead of lists") from None
+        raise DeltaruleError(f"fields of a layer must be numbers, strings, tuples or layers ({error}); write tuples for lists") from None
 
 
 def _shape(input_shape: Any) -> tuple[int, ...]:

@@ -20,7 +20,8 @@ TABLE = np.array([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0]])
 
 
 @pytest.mark.parametrize("value", [
-    TABLE, TABLE.tolist(), tuple(map(tuple, TABLE)), list(TABLE), jnp.asarray(TABLE), pd.DataFrame(TABLE), pl.DataFrame(TABLE, orient="row"),
+    TABLE, TABLE.tolist(), tuple(map(tuple, TABLE)), list(TABLE), jnp.asarray(TABLE), pd.DataFrame(TABLE), pl.DataFrame(TABLE,
+     orient="row"),
     TABLE.astype(object), pd.DataFrame(TABLE).astype("Float64"), np.asfortranarray(TABLE),
 ], ids=["numpy", "lists", "tuples", "arrays", "jax", "pandas", "polars", "objects", "nullable", "fortran"])
 def test_every_kind_of_table_gives_the_same_numbers(value):
@@ -57,7 +58,8 @@ def test_columns_of_mixed_numeric_types():
 
 
 @pytest.mark.parametrize(("value", "message"), [
-    (pd.DataFrame({"mag": [1.0, 2.0], "band": ["V", "R"]}), r"x holds text in column 'band' \(first: 'V' in row 0\); read tables with read_table"),
+    (pd.DataFrame({"mag": [1.0, 2.0], "band": ["V", "R"]}),
+     r"x holds text in column 'band' \(first: 'V' in row 0\); read tables with read_table"),
     (pl.DataFrame({"mag": [1.0, 2.0], "band": ["V", "R"]}), r"x holds text in column 'band' \(first: 'V' in row 0\)"),
     ([[1, 2], [3, "four"]], r"x holds text in column 1 \(first: 'four' in row 1\).*Classifier"),
     (np.array(["a", "b"]), r"x holds text \(first: 'a' in row 0\)"),
@@ -107,7 +109,8 @@ def test_features_that_fit_are_not_copied():
     (np.ones((3, 0)), DataError, r"x has shape \(3, 0\): nothing to learn from"),
     ([[1.0, np.nan], [np.inf, 2.0]], DataError,
      r"x holds 2 values that are not finite \(first: nan in row 0, column 1\); remove those rows or fill them"),
-    ([[1.0, 2.0], [-np.inf, 2.0]], DataError, r"x holds 1 value that is not finite \(first: -inf in row 1, column 0\); remove the row or fill it"),
+    ([[1.0, 2.0], [-np.inf, 2.0]], DataError,
+     r"x holds 1 value that is not finite \(first: -inf in row 1, column 0\); remove the row or fill it"),
     (pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, np.nan]}), DataError, r"first: nan in row 1, column 'b'"),
     (np.full((2, 3, 5, 1), np.nan), DataError, r"x holds 30 values.*first: nan in row 0, position \(0, 0, 0\)"),
     ([[1.0, 1e300]], DataError, r"x holds 1 value too large for float32 \(first: 1e\+300 in row 0, column 1\); rescale"),

@@ -95,7 +95,7 @@ def test_named_arrays_accept_tables_by_name():
     assert notes == ["column not used: 'colour'"]
     assert pre.kinds["alcohol"] == "number"
     assert pre.output_names == data.feature_names
-    with pytest.raises(DataError, match=r"column missing: 'hue'; the table has 'proline'|column missing: 'hue'"):
+    with pytest.raises(DataError, match=r"column missing: 'hue'; the table has 'proline', .* and 5 more$"):
         pre.transform(shuffled.drop("hue"))
     with pytest.raises(DataError, match=r"x holds 1 value that is not finite \(first: nan in row 1, column 'a'\)"):
         Preprocessor.fit([[1.0], [2.0]], ["a"]).transform(pl.DataFrame({"a": [1.0, None]}))
@@ -205,6 +205,7 @@ def test_rare_categories_share_a_code():
 @pytest.mark.parametrize(("change", "message"), [
     (lambda f: f.drop("mag"), r"column missing: 'mag'; the table has 'band', 'seen', 'night', 'field'"),
     (lambda f: f.rename({"band": "bands"}), r"column missing: 'band'; did you mean 'bands'\?"),
+    (lambda f: f.drop("mag", "seen").rename({"band": "Band"}), r"columns missing: 'mag', 'band', 'seen'; the table has"),
     (lambda f: f.drop("mag", "seen"), r"columns missing: 'mag', 'seen'; the table has"),
     (lambda f: f.with_columns(mag=pl.lit("faint")), r"column 'mag' holds text \('faint' in row 0\), expected numbers"),
     (lambda f: f.with_columns(mag=pl.col("night")), r"column 'mag' holds dates \('1970-01-01' in row 0\), expected numbers"),
@@ -231,7 +232,8 @@ def test_many_columns_are_not_all_listed():
 
 @pytest.mark.parametrize("damage", [
     lambda d: d.pop("form"), lambda d: d.update(form="pickle"), lambda d: d.update(shape=[3]), lambda d: d.update(shape="ab"),
-    lambda d: d["columns"][0].update(kind="code"), lambda d: d["columns"][0].update(mean=math.nan), lambda d: d["columns"][0].update(scale=0.0),
+    lambda d: d["columns"][0].update(kind="code"), lambda d: d["columns"][0].update(mean=math.nan),
+     lambda d: d["columns"][0].update(scale=0.0),
     lambda d: d["columns"][0].update(mean="1"), lambda d: d["columns"][0].update(extra=1), lambda d: d["columns"].append(3),
     lambda d: d.update(columns=None),
 ])
@@ -273,7 +275,8 @@ def test_targets_are_standard_scores():
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: TargetScaler.fit([1.0, np.nan]), DataError, r"y holds 1 value that is not finite"),
     (lambda: TargetScaler.fit(np.ones((2, 3, 5))), ShapeError, r"y has shape \(2, 3, 5\), expected \(n,\) or \(n, outputs\)"),
-    (lambda: TargetScaler.fit([1.0, 2.0]).transform(np.ones((5, 2))), ShapeError, r"shape \(5, 2\) have 2 outputs, expected 1 as in training"),
+    (lambda: TargetScaler.fit([1.0, 2.0]).transform(np.ones((5, 2))), ShapeError,
+     r"shape \(5, 2\) have 2 outputs, expected 1 as in training"),
     (lambda: TargetScaler.fit(np.ones((5, 2))).inverse(np.ones(7)), ShapeError, r"shape \(7,\) have 1 output, expected 2 as in training"),
     (lambda: TargetScaler.from_json({"mean": [1.0]}), ModelFileError, r"the target scale of the model file is damaged \(KeyError"),
     (lambda: TargetScaler.from_json({"mean": [1.0], "scale": [0.0]}), ModelFileError, r"damaged \(impossible values\)"),
@@ -286,7 +289,7 @@ def test_targets_that_do_not_fit(call, error, message):
 
 # -------------------------------------------------------------------------------------------------------------------- labels
 
-@given(st.one_of(st.lists(st.text(max_size=3), min_size=2, max_size=11), st.lists(st.integers(-5, 5), min_size=2, max_size=11),
+@given(st.one_of(st.lists(st.text("aßZ 0", max_size=3), min_size=2, max_size=11), st.lists(st.integers(-5, 5), min_size=2, max_size=11),
                  st.lists(st.booleans(), min_size=2, max_size=11), st.lists(st.floats(-5, 5), min_size=2, max_size=11))
        .filter(lambda y: len(set(y)) > 1))
 def test_labels_there_and_back(y):
@@ -299,7 +302,8 @@ def test_labels_there_and_back(y):
     assert list(labels.values) == sorted(set(y))
 
 
-@pytest.mark.parametrize("y", [np.array(["b", "a"]), pd.Series(["b", "a"]), pl.Series(["b", "a"]), ["b", "a"], pd.Series(["b", "a"], dtype="category"),
+@pytest.mark.parametrize("y", [np.array(["b", "a"]), pd.Series(["b", "a"]), pl.Series(["b", "a"]), ["b", "a"], pd.Series(["b", "a"],
+ dtype="category"),
                                np.array(["b", "a"], dtype=object), (np.str_("b"), np.str_("a"))])
 def test_labels_from_everywhere(y):
     assert Labels.fit(y).values == ("a", "b")
@@ -322,11 +326,13 @@ def test_labels_keep_their_type():
     (lambda: Labels.fit(["a", None]), DataError, r"y has no class in row 1 \(None\)"),
     (lambda: Labels.fit(pd.Series(["a", pd.NA], dtype=object)), DataError, r"y has no class in row 1 \(<NA>\)"),
     (lambda: Labels.fit([[0], [1]]), ShapeError, r"y has shape \(2, 1\), expected \(n,\).*ravel"),
-    (lambda: Labels.fit(["a", "b"]).encode(["a", "c"]), DataError, r"y holds the class 'c' in row 1, which the model does not know; known: 'a', 'b'"),
+    (lambda: Labels.fit(["a", "b"]).encode(["a", "c"]), DataError,
+     r"y holds the class 'c' in row 1, which the model does not know; known: 'a', 'b'"),
     (lambda: Labels.fit(["0", "1"]).encode([0]), DataError, r"y holds the class 0 in row 0"),
     (lambda: Labels.fit([0, 1]).encode([True]), DataError, r"y holds the class True in row 0"),
     (lambda: Labels.fit(list(range(11))).encode([11]), DataError, r"known: 0, 1, .*9, \.\.\.$"),
-    (lambda: Labels.from_json({"type": "object", "values": [1]}), ModelFileError, r"the class labels of the model file are damaged \(KeyError"),
+    (lambda: Labels.from_json({"type": "object", "values": [1]}), ModelFileError,
+     r"the class labels of the model file are damaged \(KeyError"),
 ])
 def test_labels_that_cannot_be(call, error, message):
     with pytest.raises(error, match=message):

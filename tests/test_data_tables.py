@@ -49,7 +49,8 @@ def test_columns_find_their_types(write):
 @pytest.mark.parametrize(("text", "name"), [
     (MIXED.replace(",", "\t"), "stars.tsv"), (MIXED.replace(",", ";"), "stars.csv"), (MIXED.replace(",", "|"), "stars.txt"),
     (MIXED.replace("\n", "\r\n"), "stars.csv"), ("\ufeff" + MIXED, "STARS.CSV"), (MIXED.replace(",", " , "), "stars.csv"),
-    ("\n\n" + MIXED + "\n  \n", "stars.csv"), (MIXED.replace("V", '"V"'), "stars.csv"), (MIXED.replace("V", '"V"').replace(",", ";"), "s.txt"),
+    ("\n\n" + MIXED + "\n  \n", "stars.csv"), (MIXED.replace("V", '"V"'), "stars.csv"),
+     (MIXED.replace("V", '"V"').replace(",", ";"), "s.txt"),
 ], ids=["tab", "semicolon", "bar", "crlf", "bom", "spaces", "blank lines", "quotes", "quotes and semicolons"])
 def test_every_way_to_write_a_table(write, text, name):
     assert read_table(write(text, name)).x.equals(read_table(write(MIXED)).x)
@@ -161,7 +162,8 @@ GOOD = [f"{i},{'xy'[i % 2]},{i * 0.5}" for i in range(1, 11)]
     (lines("a,b,y", GOOD), {"drop": ["c"]}, r"has no column 'c'"),
     (lines("a,b,y", GOOD), {"target": "y", "drop": ["y"]}, r"column 'y' is the target, so it cannot be dropped"),
     (lines("a,b,y", GOOD), {"problem": "classes"}, r"problem is 'classes', expected 'classification' or 'regression'"),
-    (lines("a,b,y", GOOD), {"target": "b", "problem": "regression"}, r"line 2, column 'b': target holds 'y', expected numbers for regression"),
+    (lines("a,b,y", GOOD), {"target": "b", "problem": "regression"},
+     r"line 2, column 'b': target holds 'y', expected numbers for regression"),
     (lines("a,y", ["1,3", "2,3"]), {}, r"stars.csv: target 'y' is constant, every row holds 3; choose another target"),
     (lines("a,y", ["1,3", "2,", "3,NaN"]), {}, r"line 3, column 'y': the target is missing \(2 of 3 rows\); remove those rows"),
     (lines("a,y", ["1,p", "2,q", "3,p"]), {}, r"line 3, column 'y': class 'q' is seen once, so it cannot be both learnt and tested"),
@@ -169,7 +171,8 @@ GOOD = [f"{i},{'xy'[i % 2]},{i * 0.5}" for i in range(1, 11)]
     (lines("a,y", ["1,0.5", "2,-inf", "3,1"]), {}, r"line 3, column 'y': -inf is not finite; write a number or leave the cell empty"),
     (lines("a,y", ["1,0.5", "1e999,2", "3,1"]), {}, r"line 3, column 'a': inf is not finite"),
     (lines("a,y", ["1,0.5", "2,1e300", "3,1"]), {}, r"line 3, column 'y': 1e\+300 is too large for float32; use other units"),
-    (lines("a,b,y", [*GOOD, "faint,x,1.5"]), {}, r"stars.csv, line 12, column 'a': 'faint' is text where numbers were expected; write a number"),
+    (lines("a,b,y", [*GOOD, "faint,x,1.5"]), {},
+     r"stars.csv, line 12, column 'a': 'faint' is text where numbers were expected; write a number"),
     (lines("a,b,y", [*GOOD, "1,x,bright"]), {}, r"stars.csv, line 12, column 'y': 'bright' is text where numbers were expected"),
     (lines("a,b,y", [",,1.5", ",,2"]), {}, r"has no column left to learn from: .*'a' is left out: it has no values"),
 ])
@@ -237,7 +240,8 @@ def test_targets_of_a_trained_model():
     assert target_values(pl.Series("kind", [3.0, 1.0]), ("1", "3")).tolist() == [1, 0]
     numbers = target_values(pl.Series("y", [3, 1]), None)
     assert (numbers.tolist(), numbers.dtype) == ([3.0, 1.0], np.float32)
-    with pytest.raises(DataError, match=r"target 'kind' holds the class 'star' \(row 2\), which the model does not know; did you mean 'stars'\?"):
+    with pytest.raises(DataError, match=r"target 'kind' holds the class 'star' \(row 2\), "
+                                        r"which the model does not know; did you mean 'stars'\?"):
         target_values(pl.Series("kind", ["stars", "star"]), ("stars", "dust"))
     with pytest.raises(DataError, match=r"target 'y' holds 1e\+300, too large for float32"):
         target_values(pl.Series("y", [1.0, 1e300]), None)

@@ -47,13 +47,18 @@ def audit(train: Dataset, test: Dataset) -> tuple[Finding, ...]:
     >>> audit(told, test)[0].evidence
     "'proline' alone predicts 'class' in 100.0 % of the training rows, the best other column in 85.2 %"
     """
-    rules = (_repeated_rows(train, test), _given_away(train), _classes(train), _idle_columns(train))
+    columns = dict(_numbered_columns(train))
+    rules = (_repeated_rows(train, test), _given_away(train, columns), _classes(train), _idle_columns(columns))
     return tuple(sorted((finding for rule in rules for finding in rule), key=lambda finding: finding.level != "warning"))
 
 
 def _repeated_rows(train: Dataset, test: Dataset) -> Iterator[Finding]:
-    known = set(_row_digests(train))
-    repeated = sum(digest in known for digest in _row_digests(test))
+    seen, new = train.x, test.x
+    if isinstance(seen, np.ndarray) or isinstance(new, np.ndarray):
+        known = set(_row_digests(np.asarray(seen)))
+        repeated = sum(digest in known for digest in _row_digests(np.asarray(new)))
+    else:
+        repeated = new.join(seen.unique(), on=seen.columns, how="semi", nulls_equal=True).height
     if repeated:
         share = repeated / len(test)
         yield Finding("warning" if share > 0.05 else "note", "test rows that were trained on",
@@ -61,7 +66,7 @@ def _repeated_rows(train: Dataset, test: Dataset) -> Iterator[Finding]:
                       "remove repeated rows, or split by the group they belong to, else the test flatters the network")
 
 
-def _given_away(train: Dataset) -> Iterator[Finding]:
+def _given_away(train: Dataset, columns: dict[str, np.ndarray]) -> Iterator[Finding]:
     """A column that predicts the target by a rule of one line, far better than the columns beside it.
 
     Where more than a quarter of the columns can do it, the problem is easy and nothing is given away.
@@ -71,7 +76,6 @@ def _given_away(train: Dataset) -> Iterator[Finding]:
     classification = train.problem == "classification"
     score, enough = (_class_score, GIVES_AWAY) if classification else (_linear_score, LINEAR)
     few = np.unique(np.linspace(0, len(train) - 1, ROWS_LOOKED_AT).astype(int))
-    columns = dict(_numbered_columns(train))
     scores = {name: score(column[few], train.y[few]) for name, column in columns.items()}
     told = {name: score(columns[name], train.y) for name, value in scores.items() if value >= enough - 0.01}
     told = {name: value for name, value in told.items() if value >= enough}
@@ -105,11 +109,11 @@ def _classes(train: Dataset) -> Iterator[Finding]:
                       "expect unsure results for these classes; add rows or merge classes")
 
 
-def _idle_columns(train: Dataset) -> Iterator[Finding]:
+def _idle_columns(columns: dict[str, np.ndarray]) -> Iterator[Finding]:
     first: dict[bytes, str] = {}
     constant, equal = [], []
-    for name, column in _numbered_columns(train):
-        digest = hashlib.blake2b(np.ascontiguousarray(column).tobytes(), digest_size=16).digest()
+    for name, column in columns.items():
+        digest = hashlib.blake2b(np.ascontiguousarray(column).data, digest_size=16).digest()
         if (column == column[0]).all():
             constant.append(repr(name))
         elif digest in first:
@@ -137,12 +141,15 @@ def _class_score(column: np.ndarray, y: np.ndarray) -> float:
     starts = np.concatenate([[0], cuts])
     present = np.unique(y)
     by_mean = present[np.argsort([column[y == k].mean() for k in present])]
+    rank = np.empty(int(present[-1]) + 1, int)
+    rank[by_mean] = np.arange(len(by_mean))
+    ranks = rank[classes]
     boundaries = [0]
     for place in range(len(by_mean) - 1):
-        below = np.concatenate([[0], np.cumsum(np.where(np.isin(classes, by_mean[:place + 1]), 1, -1))])
+        below = np.concatenate([[0], np.cumsum(np.where(ranks <= place, 1, -1))])
         boundaries.append(max(boundaries[-1], int(starts[below[starts].argmax()])))
-    sides = zip(by_mean, boundaries, [*boundaries[1:], len(y)], strict=True)
-    score = sum(int((classes[low:high] == k).sum()) for k, low, high in sides) / len(y)
+    sides = zip(range(len(by_mean)), boundaries, [*boundaries[1:], len(y)], strict=True)
+    score = sum(int((ranks[low:high] == k).sum()) for k, low, high in sides) / len(y)
     if len(starts) <= len(y) / 10:  # values repeat: the commonest class of each
         per_class = np.stack([np.add.reduceat(classes == k, starts) for k in present])
         score = max(score, float(per_class.max(axis=0).sum() / len(y)))
@@ -151,17 +158,16 @@ def _class_score(column: np.ndarray, y: np.ndarray) -> float:
 
 def _linear_score(column: np.ndarray, y: np.ndarray) -> float:
     """The absolute correlation of a column with a target that is a number; 0 where the column is constant."""
-    a, b = column - column.mean(), y - y.mean(dtype=np.float64)
+    a, b = (values - values.mean(dtype=np.float64) for values in (column, y))
     norm = np.linalg.norm(a) * np.linalg.norm(b)
     return float(abs(a @ b) / norm) if norm > 0 else 0.0
 
 
 def _numbered_columns(data: Dataset) -> Iterator[tuple[str, np.ndarray]]:
-    """Each column as finite float64 `(n,)`: text by its place in the alphabet, a gap as a number below all others."""
+    """Each column as finite numbers `(n,)`: text by its place in the alphabet, a gap as a number below all others."""
     if isinstance(data.x, np.ndarray):
-        flat = data.x.reshape(len(data), -1)
-        names = data.feature_names or [f"x{j}" for j in range(flat.shape[1])]
-        yield from ((name, flat[:, j].astype(np.float64)) for j, name in enumerate(names))
+        columns = np.ascontiguousarray(data.x.reshape(len(data), -1).T)
+        yield from zip(data.feature_names or [f"x{j}" for j in range(len(columns))], columns, strict=True)
         return
     for series in data.x:
         if series.dtype.is_numeric() or series.dtype.is_temporal() or series.dtype.to_python() is bool:
@@ -174,12 +180,10 @@ def _numbered_columns(data: Dataset) -> Iterator[tuple[str, np.ndarray]]:
         yield series.name, np.where(np.isnan(column), (known.min() if len(known) else 0.0) - 1.0, column)
 
 
-def _row_digests(data: Dataset) -> Iterator[bytes]:
-    """A fingerprint of the features of each row, equal for equal rows."""
-    if isinstance(data.x, np.ndarray):
-        rows = np.ascontiguousarray(data.x.reshape(len(data), -1) + 0)  # minus zero becomes zero
-        return (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
-    return (hashlib.blake2b(repr(row).encode(), digest_size=16).digest() for row in data.x.iter_rows())
+def _row_digests(x: np.ndarray) -> Iterator[bytes]:
+    """A fingerprint of each row, equal for equal rows."""
+    rows = np.ascontiguousarray(x.reshape(len(x), -1) + 0)  # minus zero becomes zero
+    return (hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -45,8 +45,8 @@ class Column:
         return (self.name, f"{self.name} missing") if self.flagged else (self.name,)
 
 
-def fit_column(series: "pl.Series", standardize: bool = True) -> Column:
-    """The rule for a column, from its values in the training part.
+def fit_column(series: "pl.Series", standardize: bool = True, weights: np.ndarray | None = None) -> Column:
+    """The rule for a column, from its values in the training part; a row of weight 2 (`weights`, `(n,)`) counts like two rows.
 
     Numbers and dates get mean and scale (1 where constant, or without `standardize`); booleans stay 0 and 1. Raises DataError for a
     column without values or of a type that is none of number, boolean, date and text.
@@ -56,14 +56,17 @@ def fit_column(series: "pl.Series", standardize: bool = True) -> Column:
         raise DataError(f"column {series.name!r} has no values; leave it out")
     kind = _kind(series)
     if kind == "category":
-        texts = [text for text in as_texts(series) if text is not None]
-        levels, counts = np.unique(texts, return_counts=True)
+        texts = as_texts(series)
+        known = np.array([text is not None for text in texts], bool)
+        levels, which = np.unique([text for text in texts if text is not None], return_inverse=True)
+        counts = np.bincount(which, None if weights is None else weights[known])
         frequent = levels[np.argsort(-counts, kind="stable")[:MOST_LEVELS]]
         return Column(series.name, kind, flagged=bool(missing), levels=tuple(sorted(frequent.tolist())))
     values = _as_floats(series, kind)
-    known = values[~np.isnan(values)]
-    mean, scale = moments(known[:, None]) if standardize and kind != "boolean" else (np.zeros(1), np.ones(1))
-    return Column(series.name, kind, float(mean[0]), float(scale[0]), float(np.median(known)), flagged=bool(missing))
+    known = ~np.isnan(values)
+    values, weights = values[known], None if weights is None else weights[known]
+    mean, scale = moments(values[:, None], weights) if standardize and kind != "boolean" else (np.zeros(1), np.ones(1))
+    return Column(series.name, kind, float(mean[0]), float(scale[0]), _median(values, weights), flagged=bool(missing))
 
 
 def encode_column(column: Column, series: "pl.Series") -> tuple[np.ndarray, list[str]]:
@@ -130,25 +133,37 @@ def as_polars(frame: Any, what: str = "x") -> "pl.DataFrame":
     return frame
 
 
-def moments(x: np.ndarray, rows_at_once: int = 4096) -> tuple[np.ndarray, np.ndarray]:
+def moments(x: np.ndarray, weights: np.ndarray | None = None, rows_at_once: int = 4096) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column of `x` `(n, columns)` in float64; 1 in place of a deviation of zero.
 
-    Raises DataError for numbers whose squares overflow float64.
+    With `weights` `(n,)`, not all zero: mean = sum w x / sum w, variance = sum w (x - mean)^2 / sum w. Raises DataError for numbers whose squares overflow float64.
 
     >>> mean, scale = moments(np.array([[1.0, 7.0], [3.0, 7.0]]))
     >>> mean.tolist(), scale.tolist()
     ([2.0, 7.0], [1.0, 1.0])
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = x.mean(axis=0, dtype=np.float64)
+        mean = x.mean(axis=0, dtype=np.float64) if weights is None else np.average(x, axis=0, weights=weights)
         squares = np.zeros_like(mean)
         for start in range(0, len(x), rows_at_once):  # in pieces, so that a large array is not copied to float64 at once
-            squares += ((x[start:start + rows_at_once] - mean) ** 2).sum(axis=0)
-    scale = np.sqrt(squares / len(x))
+            rows = slice(start, start + rows_at_once)
+            e2 = (x[rows] - mean) ** 2
+            squares += e2.sum(axis=0) if weights is None else weights[rows] @ e2
+    scale = np.sqrt(squares / (len(x) if weights is None else weights.sum()))
     if not np.isfinite(scale).all():
         raise DataError(f"column {int((~np.isfinite(scale)).argmax())} holds numbers too large to be squared "
                         f"(up to {np.abs(x).max():g}); use other units")
     return mean, np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
+
+
+def _median(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """The median of `values` `(n,)`; with weights, where half of the weight lies on either side (whole weights repeat values)."""
+    if weights is None:
+        return float(np.median(values))
+    order = np.argsort(values, kind="stable")
+    up_to = np.cumsum(weights[order])
+    low, high = (values[order[np.searchsorted(up_to, up_to[-1] / 2, side)]] for side in ("left", "right"))
+    return float((low + high) / 2)
 
 
 def _as_series(column: Any, name: str, what: str) -> "pl.Series":

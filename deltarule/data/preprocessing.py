@@ -40,10 +40,12 @@ class Preprocessor:
     named: bool = False
 
     @classmethod
-    def fit(cls, x: Any, feature_names: Sequence[str] | None = None, standardize: bool = True) -> "Preprocessor":
+    def fit(cls, x: Any, feature_names: Sequence[str] | None = None, standardize: bool = True,
+            weights: np.ndarray | None = None) -> "Preprocessor":
         """The rules for inputs like `x`: an array `(n, features)` or `(n, ...)`, or a polars or pandas DataFrame.
 
-        `feature_names` name the columns of an array. Without `standardize` numbers keep their units. Raises DataError for values
+        `feature_names` name the columns of an array. Without `standardize` numbers keep their units. `weights` `(n,)`, all
+        positive: a row of weight 2 counts like two rows in means, deviations, medians and frequencies. Raises DataError for values
         that are not finite in an array (a DataFrame may have gaps), ShapeError for the wrong number of names.
 
         >>> import polars as pl
@@ -52,7 +54,7 @@ class Preprocessor:
         """
         if is_frame(x):
             frame = as_polars(x)
-            return cls("table", (frame.width,), tuple(fit_column(series, standardize) for series in frame), named=True)
+            return cls("table", (frame.width,), tuple(fit_column(series, standardize, weights) for series in frame), named=True)
         array = _floats(x)
         shape = array.shape[1:]
         if array.ndim > 2:
@@ -61,7 +63,7 @@ class Preprocessor:
         names = [f"x{j}" for j in range(shape[0])] if not feature_names else list(feature_names)
         if len(names) != shape[0]:
             raise ShapeError(f"x has {shape[0]} columns and there are {len(names)} feature names; give one name per column")
-        mean, scale = moments(array) if standardize else (np.zeros(shape), np.ones(shape))
+        mean, scale = moments(array, weights) if standardize else (np.zeros(shape), np.ones(shape))
         columns = tuple(Column(name, mean=m, scale=s) for name, m, s in zip(names, map(float, mean), map(float, scale), strict=True))
         return cls("array", shape, columns, named=bool(feature_names))
 
@@ -85,14 +87,14 @@ class Preprocessor:
         """Name and kind of each raw column, as `read_columns` takes them."""
         return {} if self.form == "images" else {column.name: column.kind for column in self.columns}
 
-    def transform(self, x: Any) -> np.ndarray:
-        """What the network sees for raw inputs `x` (as those fitted): float32 `(n, features)`, for images `(n, ...)`.
+    def transform(self, x: Any, dtype: str = "float32") -> np.ndarray:
+        """What the network sees for raw inputs `x` (as those fitted): `(n, features)`, for images `(n, ...)`, of the given `dtype`.
 
         Raises DataError for missing columns, text among numbers and values that are not finite, ShapeError for another width.
         """
-        return self.transform_with_notes(x)[0]
+        return self.transform_with_notes(x, dtype)[0]
 
-    def transform_with_notes(self, x: Any) -> tuple[np.ndarray, list[str]]:
+    def transform_with_notes(self, x: Any, dtype: str = "float32") -> tuple[np.ndarray, list[str]]:
         """As `transform`, with a line for every column not used, unseen category, and gap that training had not shown.
 
         >>> import polars as pl
@@ -102,21 +104,21 @@ class Preprocessor:
         """
         notes: list[str] = []
         if self.form == "table":
-            table = self._encode(x, notes)
+            table = self._encode(x, notes, dtype)
         else:
             array = self._array(x, notes)
             mean, scale = (np.array([getattr(column, part) for column in self.columns]) for part in ("mean", "scale"))
-            table = np.empty(array.shape, np.float32)
+            table = np.empty(array.shape, dtype)
             with np.errstate(over="ignore"):
                 for start in range(0, len(array), ROWS_AT_ONCE):
                     rows = slice(start, start + ROWS_AT_ONCE)
                     table[rows] = (array[rows] - mean) / scale
         if not all_finite(table):
             row = int(np.argwhere(~np.isfinite(table))[0][0])
-            raise DataError(f"row {row} of x holds a value too far from those of the training part to be represented in float32")
+            raise DataError(f"row {row} of x holds a value too far from those of the training part to be represented in {dtype}")
         return table, notes
 
-    def _encode(self, x: Any, notes: list[str]) -> np.ndarray:
+    def _encode(self, x: Any, notes: list[str], dtype: str) -> np.ndarray:
         """The table form: every column by its rule, side by side."""
         if not is_frame(x):
             raise DataError(f"the model was trained on a table with columns {_names(self.feature_names)}; "
@@ -128,15 +130,15 @@ class Preprocessor:
             parts.append(part)
             notes += more
         with np.errstate(over="ignore"):
-            return np.concatenate(parts, axis=1).astype(np.float32)
+            return np.concatenate(parts, axis=1).astype(dtype)
 
     def _select(self, x: Any, notes: list[str]) -> Any:
         """The frame as polars, with all columns of the training part; the others are noted."""
         frame = as_polars(x)
         missing = [name for name in self.feature_names if name not in frame.columns]
         if missing:
-            others = [name for name in frame.columns if name not in self.feature_names]
-            hint = nearest(missing[0], others) if len(missing) == 1 and others else f"; the table has {_names(frame.columns)}"
+            hint = nearest(missing[0], [name for name in frame.columns if name not in self.feature_names])
+            hint = hint if "did you mean" in hint else f"; the table has {_names(frame.columns)}"
             raise DataError(f"{'column' if len(missing) == 1 else 'columns'} missing: {_names(missing)}{hint}")
         extra = [name for name in frame.columns if name not in self.feature_names]
         if extra:
@@ -194,25 +196,25 @@ class TargetScaler:
     scale: tuple[float, ...]
 
     @classmethod
-    def fit(cls, y: Any) -> "TargetScaler":
-        """From the targets `(n,)` or `(n, outputs)` of the training part; a constant output gets scale 1.
+    def fit(cls, y: Any, weights: np.ndarray | None = None) -> "TargetScaler":
+        """From the targets `(n,)` or `(n, outputs)` of the training part, weighted by `weights` `(n,)`; a constant output gets scale 1.
 
         Raises DataError for values that are not finite, ShapeError for more than two axes.
         """
-        mean, scale = moments(_targets(y))
+        mean, scale = moments(_targets(y), weights)
         return cls(tuple(mean.tolist()), tuple(scale.tolist()))
 
-    def transform(self, y: Any) -> np.ndarray:
-        """Standard scores, float32, of the shape of `y`: `(n,)` (one output) or `(n, outputs)`."""
+    def transform(self, y: Any, dtype: str = "float32") -> np.ndarray:
+        """Standard scores, of the shape of `y`: `(n,)` (one output) or `(n, outputs)`."""
         values = _targets(y).reshape(np.shape(y))
         self._check(values.shape)
-        return ((values - self.mean) / self.scale).astype(np.float32)
+        return ((values - self.mean) / self.scale).astype(dtype)
 
-    def inverse(self, scores: Any) -> np.ndarray:
-        """Targets in their own units, float32, of the shape of `scores`: `(n,)` (one output) or `(..., outputs)`."""
+    def inverse(self, scores: Any, dtype: str = "float32") -> np.ndarray:
+        """Targets in their own units, of the shape of `scores`: `(n,)` (one output) or `(..., outputs)`."""
         values = np.asarray(scores, np.float64)
         self._check(values.shape)
-        return (values * self.scale + self.mean).astype(np.float32)
+        return (values * self.scale + self.mean).astype(dtype)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, exact."""

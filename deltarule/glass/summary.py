@@ -49,7 +49,8 @@ class Summary:
         ruler = "  ".join("-" * width for width in widths)
 
         def line(cells: tuple[str, ...]) -> str:
-            return "  ".join(cell.rjust(width) if i > 2 else cell.ljust(width) for i, (cell, width) in enumerate(zip(cells, widths, strict=True)))
+            left = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
+            return "  ".join(left + [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)])
 
         return "\n".join(text.rstrip() for text in (line(header), ruler, *map(line, body), ruler, line(total)))
 

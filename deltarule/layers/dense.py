@@ -45,7 +45,8 @@ class Dense(Layer):
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = g(x W + b)."""
         if x.ndim not in (2, 3):
-            raise ShapeError(f"Dense received {'images' if x.ndim == 4 else 'inputs'} of shape {tuple(x.shape[1:])}; put Flatten() before it")
+            kind = "images" if x.ndim == 4 else "inputs"
+            raise ShapeError(f"Dense received {kind} of shape {tuple(x.shape[1:])}; put Flatten() before it")
         W = scope.param("weights", self._weight_init(), (x.shape[-1], self.units))
         a = x @ W
         if self.use_bias:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
+from jax import lax
 
 from deltarule.errors import DeltaruleError
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Scope
+from deltarule.ops import noise
 from deltarule.spec import register
 
 
@@ -33,5 +34,5 @@ class Dropout(Layer):
         """h = x m / (1 - rate)."""
         if not scope.training or self.rate == 0:
             return scope.tap("activation", x)
-        m = jax.random.bernoulli(scope.key(), 1 - self.rate, x.shape)
+        m = lax.optimization_barrier(noise.bernoulli(scope.key(), 1 - self.rate, x.shape))
         return scope.tap("activation", jnp.where(m, x / (1 - self.rate), jnp.zeros_like(x)))

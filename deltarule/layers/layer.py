@@ -39,9 +39,9 @@ class Layer:
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)
         if "__call__" in cls.__dict__:
-            cls.__call__ = _visited(cls.__call__)   # type: ignore[method-assign]
+            cls.__call__ = _visited(cls.__call__)   # type: ignore[method-assign, assignment]
         if "__repr__" not in cls.__dict__:
-            cls.__repr__ = short_repr   # type: ignore[method-assign, assignment]
+            cls.__repr__ = short_repr   # type: ignore[method-assign]
 
 
 def _visited(equation: Callable[[Any, Array, Scope], Array]) -> Callable[[Any, Array, Scope], Array]:

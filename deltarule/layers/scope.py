@@ -7,24 +7,17 @@ is one run through a network; a `Scope` is a place in it, named by its path ("re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from deltarule.errors import DeltaruleError, ShapeError
+from deltarule.ops import noise
 
 Array = Any     # a jax.Array, a NumPy array or a tracer
 Tree = dict[str, Any]   # nested dicts of arrays: {"dense_1": {"weights": ..., "bias": ...}}
-
-
-class Initializer(Protocol):
-    """Draws the first value of a parameter."""
-
-    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """An array of the given shape, drawn with `rng`."""
-        ...
+Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]     # draws the first value of a parameter
 
 
 class Link(NamedTuple):
@@ -125,7 +118,7 @@ class Scope:
         if self.run.key is None:
             raise DeltaruleError(f"{self.path or 'the network'} asked for randomness where none is given; "
                                  "draw only when scope.training is True")
-        return jax.random.fold_in(self.run.key, path_number(self.path))
+        return noise.for_layer(self.run.key, path_number(self.path))
 
     def tap(self, name: str, value: Array) -> Array:
         """Hand `value` on unchanged, and record it as `path/name` when someone watches."""
@@ -227,6 +220,3 @@ def _unused(path: str, taken: dict[str, Array]) -> str:
 
 def _is_softmax(activation: Any) -> bool:
     return isinstance(activation, str) and activation in ("softmax", "log_softmax")
-
-
-Activate = Callable[[Array], Array]

@@ -1,0 +1,1 @@
+"""Fast mathematics: what the layers compute with."""

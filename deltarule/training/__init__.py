@@ -1,0 +1,1 @@
+"""How weights are found: the step, the compiled epochs, the loop around them."""

@@ -10,22 +10,24 @@ import optax
 from deltarule.errors import DivergenceError
 from deltarule.layers.forward import forward
 from deltarule.layers.scope import Array, Tree, flatten
+from deltarule.ops.noise import step_key
 from deltarule.training.epochs import Standing
 from deltarule.training.step import Batch, Learner, objective
 
 HUGE_INPUT, HUGE_WEIGHT = 1e3, 1e3
 
 
-def diverged(learner: Learner, good: Standing, batch: Batch, which: np.ndarray, bad: int, key: Array) -> DivergenceError:
+def diverged(learner: Learner, good: Standing, batch: Batch, which: np.ndarray, bad: int, seed: Array) -> DivergenceError:
     """The error for the step after `good`, whose batch broke: its quantities are worked out again one layer after the other.
 
     `which` (batch,) are the numbers of the batch's rows in the training data, `bad` the number of the step in its epoch (from 0).
     """
-    step_key = jax.random.fold_in(key, int(good.epoch) * learner.steps + bad) if learner.random else None
-    layer, quantity, position = _first_broken(learner, good, batch, step_key)
+    key = step_key(seed, int(good.epoch) * learner.steps + bad) if learner.random else None
+    layer, quantity, position = _first_broken(learner, good, batch, key)
     row = None if position is None else int(which[position])
     cause = _likely_cause(learner, good.params, batch)
-    report: dict[str, Any] = {"epoch": int(good.epoch) + 1, "step": bad + 1, "layer": layer, "quantity": quantity, "row": row, "cause": cause}
+    report: dict[str, Any] = {"epoch": int(good.epoch) + 1, "step": bad + 1, "layer": layer, "quantity": quantity,
+                              "row": row, "cause": cause}
     where = f"{quantity} of {layer}" if layer else quantity
     at_row = "" if row is None else f", row {row} of the training data"
     return DivergenceError(f"training met a number that is not finite in epoch {report['epoch']}, step {report['step']}: {where}{at_row}; "

@@ -13,7 +13,8 @@ from jax import lax
 
 from deltarule.layers.forward import forward
 from deltarule.layers.scope import Array, Tree
-from deltarule.metrics import metric
+from deltarule.ops.noise import step_key
+from deltarule.rowwise import metric
 from deltarule.training.step import Batch, Learner, step
 
 
@@ -48,16 +49,17 @@ class Standing(NamedTuple):
     stopped: Array              # patience is over
 
 
-def start(learner: Learner, params: Tree, state: Tree) -> Standing:
-    """The standing before the first step."""
+def start(learner: Learner, params: Tree, state: Tree, memory: Any = None) -> Standing:
+    """The standing before the first step; `memory` is what the optimizer remembers of earlier training, None: nothing."""
     worst = jnp.asarray(jnp.inf, learner.dtype)
     whole = jnp.asarray(0, jnp.int32)
-    return Standing(params, learner.transform().init(params), state, (params, state), worst, whole, whole,
+    memory = learner.transform().init(params) if memory is None else memory
+    return Standing(params, memory, state, (params, state), worst, whole, whole,
                     jnp.asarray(-1, jnp.int32), jnp.asarray(0, learner.dtype), jnp.asarray(False))
 
 
 @functools.partial(jax.jit, static_argnames=("learner", "monitor"))
-def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: Rows, watched: Watched | None, orders: Array, key: Array,
+def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: Rows, watched: Watched | None, orders: Array, seed: Array,
             first: Array, last: Array, epochs: Array, ends: Array, patience: Array) -> tuple[Standing, Array]:
     """Run steps first ... last - 1 of `epochs` epochs; where `ends`, measure the curves after each.
 
@@ -74,7 +76,7 @@ def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: R
 
     def epoch(carry: tuple[Array, Standing, Array]) -> tuple[Array, Standing, Array]:
         e, now, curves = carry
-        now = lax.fori_loop(first, last, lambda s, now: _one_step(learner, now, rows, orders, e, s, key), now)
+        now = lax.fori_loop(first, last, lambda s, now: _one_step(learner, now, rows, orders, e, s, seed), now)
         now, measured = lax.cond(ends, lambda now: _finish(learner, monitor, now, watched, orders.shape[1], patience, columns),
                                  lambda now: (now, jnp.full((columns,), jnp.nan, learner.dtype)), now)
         return e + 1, now, lax.dynamic_update_index_in_dim(curves, measured, e, 0)
@@ -83,11 +85,11 @@ def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: R
     return now, curves
 
 
-def _one_step(learner: Learner, now: Standing, rows: Rows, orders: Array, e: Array, s: Array, key: Array) -> Standing:
+def _one_step(learner: Learner, now: Standing, rows: Rows, orders: Array, e: Array, s: Array, seed: Array) -> Standing:
     batch = take(rows, orders, e, s)
     number = now.epoch * learner.steps + s
     params, memory, state, value = step(learner, now.params, now.memory, now.state, batch,
-                                        jax.random.fold_in(key, number) if learner.random else None)
+                                        step_key(seed, number) if learner.random else None)
     bad = jnp.where((now.bad < 0) & ~jnp.isfinite(value), s, now.bad)
     return now._replace(params=params, memory=memory, state=state, bad=bad, running=now.running + value)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,12 +40,14 @@ class Run:
     params: Tree
     state: Tree
     history: History
+    memory: Any = None      # of the optimizer after the last step
 
 
 def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: Rows, watched: Watched,
-        report: Callable[[History, int], None] | None = None) -> Run:
+        report: Callable[[History, int], None] | None = None, memory: Any = None) -> Run:
     """Train on rows that fit into memory. `report(history, steps done)` is called after every segment.
 
+    `memory` is that of an earlier `Run`, where the optimizer is to go on as if nothing had come between.
     Ctrl-C ends the run at the last finished segment and returns what was learnt. Raises DivergenceError (after the last
     good weights were found) when a number stops being finite; its `run` attribute holds them.
     """
@@ -53,8 +56,8 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
     n, began = rows.x.shape[0], time.perf_counter()
     capacity = min(settings.epochs, max(1, min(256, 2**20 // n)))   # epochs in one call of the compiled program
     rows, watched = jax.device_put((rows, watched))
-    key = jax.random.key(stream(settings.seed, "dropout"))
-    now, history = start(learner, params, state), History({name: [] for name in names[1:]}, planned=settings.epochs)
+    seed = noise_seed(settings)
+    now, history = start(learner, params, state, memory), History({name: [] for name in names[1:]}, planned=settings.epochs)
     pace = Pace(learner.steps)
     done = 0                        # steps of the current epoch
     orders = jnp.asarray(0)
@@ -67,7 +70,7 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
                 orders, ordered = batch_orders(settings, epoch, epochs, capacity, n, learner.batch_size), (epoch, epochs)
             before, clock = now, time.perf_counter()
             ends = last == learner.steps
-            arguments = (orders, key, settings.patience or NEVER)
+            arguments = (orders, seed, settings.patience or NEVER)
             now, curves = jax.block_until_ready(_advance(learner, monitor, now, rows, watched, arguments, first, last, epochs, ends))
             count = int(now.epoch) - epoch
             pace.learn((last - first) * max(count, 1), time.perf_counter() - clock, history)
@@ -76,7 +79,7 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
                 _record(history, np.asarray(curves)[:whole, 1:])
                 history.stopped, history.kept_epoch = "diverged", int(good.epoch)
                 which = np.asarray(orders[whole, bad])
-                error = diverged(learner, good, take(rows, orders, np.int32(whole), np.int32(bad)), which, bad, key)
+                error = diverged(learner, good, take(rows, orders, np.int32(whole), np.int32(bad)), which, bad, seed)
                 error.run = Run(good.params, good.state, history)
                 raise error
             _record(history, np.asarray(curves)[:count, 1:])
@@ -96,7 +99,7 @@ def finished(now: Standing, history: History, settings: Settings, began: float) 
     keep_best = settings.keep == "best" and int(now.best_epoch) > 0
     history.kept_epoch = int(now.best_epoch) if keep_best else int(now.epoch)
     params, state = now.best if keep_best else (now.params, now.state)
-    return Run(params, state, history)
+    return Run(params, state, history, now.memory)
 
 
 def curve_names(learner: Learner, sets: int) -> tuple[str, ...]:
@@ -126,6 +129,15 @@ def stream(seed: int, name: str) -> int:
     False
     """
     return int(np.random.SeedSequence((seed, path_number(name))).generate_state(1)[0])
+
+
+def noise_seed(settings: Settings) -> np.uint32:
+    """The seed of the noise (dropout) of one call of fit: it differs from those of the calls before, whose steps are counted from 0 too.
+
+    >>> noise_seed(Settings(5, seed=0)) == noise_seed(Settings(5, seed=0, first_epoch=5))
+    False
+    """
+    return np.uint32((stream(settings.seed, "dropout") + settings.first_epoch) % 2**32)
 
 
 def batch_orders(settings: Settings, epoch: int, epochs: int, capacity: int, n: int, size: int) -> Array:
@@ -169,25 +181,25 @@ class Pace:
 
 
 def _advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: Rows, watched: Watched | None,
-             arguments: tuple[Array, Array, int], first: int, last: int, epochs: int, ends: bool) -> tuple[Standing, Array]:
-    orders, key, patience = arguments
+             arguments: tuple[Array, np.uint32, int], first: int, last: int, epochs: int, ends: bool) -> tuple[Standing, Array]:
+    orders, seed, patience = arguments
     first32, last32, epochs32, patience32 = (np.int32(value) for value in (first, last, epochs, patience))
-    return advance(learner, monitor, now, rows, watched, orders, key, first32, last32, epochs32, np.bool_(ends), patience32)
+    return advance(learner, monitor, now, rows, watched, orders, seed, first32, last32, epochs32, np.bool_(ends), patience32)
 
 
 def _replay(learner: Learner, monitor: tuple[int, float], before: Standing, broken: Standing, rows: Rows, watched: Watched | None,
-            arguments: tuple[Array, Array, int], first: int, ends: bool) -> tuple[Standing, int, int]:
+            arguments: tuple[Array, np.uint32, int], first: int, ends: bool) -> tuple[Standing, int, int]:
     """Find the step that broke by running the same program again from the segment's start.
 
     Returns the standing just before that step, the epoch within the segment, and the step within the epoch.
     """
-    orders, key, patience = arguments
+    orders, seed, patience = arguments
     whole, bad = int(broken.epoch) - int(before.epoch) - ends, int(broken.bad)
     now = before
     if whole:
         now, _ = _advance(learner, monitor, now, rows, watched, arguments, first, learner.steps, whole, True)
         first = 0
-    shifted = (jnp.roll(orders, -whole, axis=0), key, patience)
+    shifted = (jnp.roll(orders, -whole, axis=0), seed, patience)
 
     def until(step: int) -> Standing:
         return _advance(learner, monitor, now, rows, watched, shifted, first, step, 1, False)[0]

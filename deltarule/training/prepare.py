@@ -39,7 +39,8 @@ def targets(y: Any, loss: Loss, output: Output, rows: int, dtype: str, what: str
     if values.ndim == 0 or len(values) != rows:
         raise ShapeError(f"{what} has shape {values.shape} for {rows} rows of x; give one target for each row")
     if not all_finite(values):
-        raise DataError(f"{what} holds values that are not finite (first in row {np.argwhere(~np.isfinite(values))[0][0]}); remove those rows")
+        row = np.argwhere(~np.isfinite(values))[0][0]
+        raise DataError(f"{what} holds values that are not finite (first in row {row}); remove those rows")
     if not (isinstance(loss, CrossEntropy) and values.dtype.kind in "iu"):   # class numbers stay whole
         values = values.astype("int32" if isinstance(loss, CrossEntropy) and values.dtype.kind == "b" else dtype)
     loss.check(_with_rows(output, rows), values)
@@ -54,7 +55,7 @@ def weights(sample_weight: Any, class_weight: Any, y: np.ndarray) -> np.ndarray 
     if total.shape != (len(y),):
         raise ShapeError(f"sample_weight has shape {total.shape}, expected one weight for each of the {len(y)} rows: ({len(y)},)")
     if class_weight is not None:
-        total = total * _by_class(class_weight, y)
+        total = total * _by_class(class_weight, y, total)
     if not np.all(np.isfinite(total)) or np.min(total) < 0 or np.sum(total) <= 0:
         raise DataError("weights of rows must be finite, not negative, and not all zero")
     return total / total.mean()
@@ -96,15 +97,14 @@ def _with_rows(output: Output, rows: int) -> Output:
     return Output(Shaped(output.h.shape), None, output.activation)
 
 
-def _by_class(class_weight: Any, y: np.ndarray) -> np.ndarray:
+def _by_class(class_weight: Any, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     labels = y.argmax(axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(-1).astype(int)
-    counts = np.bincount(labels)
-    if isinstance(class_weight, str) and class_weight == "balanced":    # n / (classes * count): every class weighs the same
-        present = counts > 0
-        return (len(labels) / (present.sum() * np.maximum(counts, 1)))[labels]
+    if isinstance(class_weight, str) and class_weight == "balanced":    # every class weighs the same in the end
+        sums = np.bincount(labels, weights)
+        return 1.0 / np.where(sums > 0, sums, 1.0)[labels]
     if isinstance(class_weight, dict):
         missing = sorted({int(label) for label in np.unique(labels)} - set(class_weight))
         if missing:
-            raise DeltaruleError(f"class_weight names no weight for class {missing[0]}; give one for each of {sorted(set(labels.tolist()))}")
+            raise DeltaruleError(f"class_weight names no weight for class {missing[0]}; give one for each class")
         return np.array([class_weight[int(label)] for label in labels], float)
     raise DeltaruleError(f"class_weight expected 'balanced' or a dict of class number to weight, received {class_weight!r}")

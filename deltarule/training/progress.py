@@ -11,7 +11,7 @@ LINE_SECONDS = 5.0
 
 
 class Progress:
-    """Shows where training stands. `shown` None: a bar where standard error is a terminal, nothing elsewhere; True: a bar, or lines; False: nothing.
+    """Shows where training stands. `shown` None: a bar where standard error is a terminal; True: lines elsewhere too; False: nothing.
 
     >>> with Progress(epochs=3, steps=10, shown=False) as progress:
     ...     progress(History({"loss": [0.5]}, planned=3), 0)

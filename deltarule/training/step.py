@@ -41,14 +41,14 @@ class Batch(NamedTuple):
     x: Array
     y: Array
     weights: Array | None
-    count: Array | float        # how many rows are really there
+    present: Array | float      # how many rows are really there
 
 
 def objective(learner: Learner, params: Tree, state: Tree, batch: Batch, key: Array | None) -> tuple[Array, Tree]:
     """L(params) = 1/n sum_i w_i loss_i + penalties, and the state that the forward pass leaves behind."""
     output, state = forward(learner.layer, params, state, batch.x, dtype=learner.dtype, key=key, training=True)
     rows = learner.loss.rows(output, batch.y)
-    mean = jnp.mean(rows) if batch.weights is None else jnp.sum(rows * batch.weights) / batch.count
+    mean = jnp.mean(rows) if batch.weights is None else jnp.sum(rows * batch.weights) / batch.present
     return mean + penalty(learner, params), state
 
 

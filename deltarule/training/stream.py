@@ -13,7 +13,7 @@ from deltarule.errors import DataError, DeltaruleError
 from deltarule.layers.scope import Tree
 from deltarule.training.diagnosis import diverged
 from deltarule.training.epochs import Rows, Standing, Watched, advance, start, take
-from deltarule.training.fit import NEVER, Run, Settings, curve_names, finished, stream, which_monitor
+from deltarule.training.fit import NEVER, Run, Settings, curve_names, finished, noise_seed, which_monitor
 from deltarule.training.history import History
 from deltarule.training.step import Learner
 
@@ -31,8 +31,8 @@ def is_stream(x: Any, y: Any) -> bool:
 
 
 def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, batches: Any, prepare: Prepare,
-               watched: Watched | None, report: Callable[[History, int], None] | None = None) -> Run:
-    """Train on `batches`, an iterable (or a function that returns one) of pairs (x, y) or triples with weights, once through for each epoch.
+               watched: Watched | None, report: Callable[[History, int], None] | None = None, memory: Any = None) -> Run:
+    """Train on `batches`: an iterable (or a function that returns one) of pairs (x, y) or triples with weights, once through in each epoch.
 
     The training curve "loss" is the mean of the step losses while learning, since no rows are kept to measure it on;
     the validation curves are measured at the end of the epoch. Smaller batches are filled up with rows of weight zero.
@@ -40,14 +40,14 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
     """
     names = ("loss", *(curve_names(learner, 2)[2 + len(learner.metrics):] if watched is not None else ()))
     monitor = which_monitor(settings.monitor, names)
-    key, size = jax.random.key(stream(settings.seed, "dropout")), learner.batch_size
+    seed, size = noise_seed(settings), learner.batch_size
     order = jnp.arange(size, dtype=jnp.int32).reshape(1, 1, size)
-    now, history = start(learner, params, state), History({name: [] for name in names}, planned=settings.epochs)
+    now, history = start(learner, params, state, memory), History({name: [] for name in names}, planned=settings.epochs)
     began = time.perf_counter()
 
     def go(rows: Rows, first: int, last: int, ends: bool) -> tuple[Standing, np.ndarray]:
         bounds = (np.int32(first), np.int32(last), np.int32(1), np.bool_(ends), np.int32(settings.patience or NEVER))
-        after, curves = advance(learner, monitor, now, rows, watched, order, key, *bounds)
+        after, curves = advance(learner, monitor, now, rows, watched, order, seed, *bounds)
         return after, np.asarray(curves)[0]
 
     try:
@@ -59,7 +59,7 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
                 if int(now.bad) >= 0:
                     history.stopped, history.kept_epoch = "diverged", epoch
                     number = np.int32(0)
-                    error = diverged(learner, before, take(rows, order, number, number), done * size + np.arange(size), done, key)
+                    error = diverged(learner, before, take(rows, order, number, number), done * size + np.arange(size), done, seed)
                     error.run = Run(before.params, before.state, history)
                     raise error
                 done += 1
@@ -113,7 +113,7 @@ def _ahead(batches: Iterator[Any], ready: Callable[[Any], Rows]) -> Iterator[Row
     """Every batch made ready and put on the device by another thread while the one before it is learnt from."""
     def fetch() -> Rows | None:
         for batch in batches:
-            return jax.device_put(ready(batch))     # type: ignore[no-any-return]
+            return jax.device_put(ready(batch))
         return None
 
     with ThreadPoolExecutor(1) as helper:
@@ -127,7 +127,7 @@ def _ahead(batches: Iterator[Any], ready: Callable[[Any], Rows]) -> Iterator[Row
 
 
 def _filled(rows: Rows, size: int, dtype: str) -> Rows:
-    """A batch of exactly `size` rows: weights are scaled so that their mean over the filled batch is the mean over the rows that are there."""
+    """A batch of exactly `size` rows: weights are scaled so that the mean over the filled batch is that over the rows that are there."""
     n = len(rows.x)
     if n > size:
         raise DataError(f"a batch has {n} rows, the first had {size}; make the first batch the largest")

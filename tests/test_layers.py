@@ -1,0 +1,244 @@
+"""Layers: their equations against NumPy, their names, their errors, and the contract that all of them keep."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import deltarule as dr
+from deltarule.errors import DeltaruleError, ShapeError
+from deltarule.layers.forward import forward
+from deltarule.layers.scope import flatten
+from deltarule.spec import REGISTRY, from_json, to_json
+from oracles import G, dense_forward
+
+EXAMPLES = {    # one of every layer class, with the shape of a row that it takes
+    dr.Dense: (dr.Dense(5, "tanh"), (7,)),
+    dr.Activation: (dr.Activation("sigmoid"), (7,)),
+    dr.LeakyReLU: (dr.LeakyReLU(0.2), (7,)),
+    dr.ParametricReLU: (dr.ParametricReLU(0.3), (7,)),
+    dr.Flatten: (dr.Flatten(), (2, 3, 5)),
+    dr.Dropout: (dr.Dropout(0.5), (7,)),
+    dr.Sequential: (dr.Sequential([dr.Dense(5, "relu"), dr.Dense(3)]), (7,)),
+    dr.Residual: (dr.Residual([dr.Dense(5, "tanh"), dr.Dense(7)]), (7,)),
+    dr.Parallel: (dr.Parallel([dr.Dense(3), dr.Dense(2, "relu")]), (7,)),
+}
+CASES = pytest.mark.parametrize(("layer", "shape"), EXAMPLES.values(), ids=[cls.__name__ for cls in EXAMPLES])
+
+
+def rows(shape, n=11, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, *shape)).astype("float32")
+
+
+def test_every_registered_layer_is_covered():
+    assert {cls for cls in REGISTRY.values() if issubclass(cls, dr.Layer) and cls.__module__.startswith("deltarule.")} == set(EXAMPLES)
+
+
+@CASES
+def test_contract(layer, shape):
+    """JSON round trip, hash, repr that rebuilds, jit = eager, vmap over members = loop, prediction without randomness."""
+    assert from_json(json.loads(json.dumps(to_json(layer)))) == layer
+    assert hash(layer) == hash(from_json(to_json(layer)))
+    assert eval(repr(layer), vars(dr).copy()) == layer
+    net = dr.Network(layer, shape, seed=1)
+    x = rows(shape)
+    eager = forward(layer, net.params, net.state, jnp.asarray(x))[0].h
+    assert eager.shape == (11, *net.output_shape)
+    np.testing.assert_allclose(net.predict(x), eager, rtol=1e-5, atol=1e-6)
+    members = [dr.Network(layer, shape, seed=seed).params for seed in range(3)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
+    together = jax.vmap(lambda params: forward(layer, params, {}, jnp.asarray(x))[0].h)(stacked) if members[0] else None
+    for i, params in enumerate(members if together is not None else []):
+        np.testing.assert_allclose(together[i], forward(layer, params, {}, jnp.asarray(x))[0].h, rtol=1e-5, atol=1e-6)
+
+
+@CASES
+def test_one_training_step_and_gradients_against_differences(layer, shape):
+    net = dr.Network([layer, dr.Flatten(), dr.Dense(2, "tanh")], shape, seed=3, dtype="float64")
+    x, y = rows(shape, 5).astype(float), rows((2,), 5, seed=1).astype(float)
+    before = {path: value.copy() for path, value in flatten(net.params).items()}
+    rate = 1e-3
+    predicting = dataclasses.replace(layer, rate=0.0) if isinstance(layer, dr.Dropout) else layer
+    twin = dr.Network([predicting, dr.Flatten(), dr.Dense(2, "tanh")], shape, seed=3, dtype="float64")
+    twin.fit(x, y, loss="quadratic", optimizer=dr.SGD(rate), epochs=1, batch_size=None)
+    after = flatten(twin.params)
+    rng = np.random.default_rng(0)
+    for path, start in before.items():
+        for _ in range(3):
+            index = tuple(rng.integers(0, size) for size in start.shape)
+            loss = []
+            for shift in (1e-6, -1e-6):
+                moved = {name: value.copy() for name, value in before.items()}
+                moved[path][index] += shift
+                twin.params = nested(moved)
+                loss.append(0.5 * np.mean(np.sum((twin.predict(x) - y) ** 2, axis=1)))
+            slope = (loss[0] - loss[1]) / 2e-6
+            assert (start[index] - after[path][index]) / rate == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+def nested(flat):
+    from deltarule.layers.scope import unflatten
+    return unflatten(flat)
+
+
+@given(st.integers(1, 13), st.integers(1, 7), st.integers(1, 5), st.sampled_from(sorted(G)))
+def test_dense_is_its_equation(inputs, hidden, outputs, activation):
+    net = dr.Network([dr.Dense(hidden, activation), dr.Dense(outputs)], inputs, seed=inputs)
+    x = rows((inputs,), 3)
+    h = forward(net.layer, net.params, {}, jnp.asarray(x))[0].h
+    np.testing.assert_allclose(h, dense_forward(net.params, {"dense_1": activation, "dense_2": "linear"}, x), rtol=1e-4, atol=1e-5)
+
+
+def test_lecture_parameter_count():
+    summary = dr.Network([dr.Flatten(), dr.Dense(100, use_bias=False)], (32, 32, 3)).summary()
+    assert summary.parameters == summary.multiply_adds == 307_200
+
+
+def test_dense_on_sequences_acts_on_the_last_axis():
+    net = dr.Network(dr.Dense(2), (5, 3))
+    x = rows((5, 3))
+    expected = x.reshape(-1, 3) @ net.params["weights"]
+    np.testing.assert_allclose(net.predict(x).reshape(-1, 2), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_residual_and_parallel_are_their_equations():
+    x = rows((5,))
+    net = dr.Network(dr.Residual(dr.Dense(5, "tanh")), (5,))
+    f = np.tanh(x @ net.params["body"]["weights"])
+    np.testing.assert_allclose(net.predict(x), x + f, rtol=1e-5, atol=1e-6)
+    for merge in ("sum", "concatenate"):
+        net = dr.Network(dr.Parallel([dr.Dense(3), dr.Dense(3, "tanh")], merge), (5,))
+        one, two = x @ net.params["dense_1"]["weights"], np.tanh(x @ net.params["dense_2"]["weights"])
+        expected = one + two if merge == "sum" else np.concatenate([one, two], axis=1)
+        np.testing.assert_allclose(net.predict(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_leaky_and_parametric_slopes():
+    x = np.array([[-2.0, 3.0]], "float32")
+    np.testing.assert_allclose(dr.Network(dr.LeakyReLU(0.2), (2,)).predict(x), [[-0.4, 3.0]], rtol=1e-6)
+    net = dr.Network(dr.ParametricReLU(0.25), (2,))
+    net.params["slope"]["s"][:] = [0.5, 7.0]
+    np.testing.assert_allclose(net.predict(x), [[-1.0, 3.0]], rtol=1e-6)
+
+
+def test_dropout_keeps_the_mean_and_differs_by_step_layer_and_seed():
+    from deltarule.ops.noise import step_key
+    layer, x = dr.Sequential([dr.Dropout(0.3), dr.Dropout(0.3)]), jnp.ones((97, 101))
+
+    def drawn(seed, step, which):
+        taps = {}
+        forward(layer, {}, {}, x, key=step_key(seed, step), training=True, taps=taps)
+        return np.asarray(taps[f"dropout_{which}/activation"])
+
+    first = drawn(0, 0, 1)
+    assert set(np.unique(first).round(5)) == {0.0, np.float32(1 / 0.7).round(5)}
+    assert first.mean() == pytest.approx(1, abs=0.02)
+    np.testing.assert_array_equal(first, drawn(0, 0, 1))
+    for other in (drawn(1, 0, 1), drawn(0, 1, 1), drawn(0, 0, 2) / (first + (first == 0)) * first):
+        assert np.mean((other > 0) == (first > 0)) < 0.8
+
+
+def test_first_weights_depend_on_seed_and_name_only():
+    plain = dr.Network([dr.Dense(5), dr.Dense(3)], (7,), seed=2)
+    longer = dr.Network([dr.Dense(5), dr.Dropout(0.1), dr.Flatten(), dr.Dense(3), dr.Dense(2)], (7,), seed=2)
+    for name in ("dense_1", "dense_2"):
+        np.testing.assert_array_equal(plain.params[name]["weights"], longer.params[name]["weights"])
+    assert not np.array_equal(plain.params["dense_1"]["weights"], dr.Network([dr.Dense(5)], (7,), seed=3).params["dense_1"]["weights"])
+
+
+def test_own_layer_is_trained_saved_and_loaded(tmp_path):
+    @dr.register
+    @dataclasses.dataclass(frozen=True)
+    class Squares(dr.Layer):
+        units: int
+
+        def __call__(self, x, scope):
+            W = scope.param("weights", dr.initializers.Normal(0.3), (x.shape[-1], self.units))
+            return scope.tap("activation", (x @ W) ** 2)
+
+    try:
+        net = dr.Network([Squares(3), dr.Dense(1)], (2,))
+        x = rows((2,), 64)
+        history = net.fit(x, (x[:, :1] * x[:, 1:]), optimizer=dr.Adam(0.03), epochs=60)
+        assert history["loss"][-1] < 0.05 * history["loss"][0]
+        net.save(tmp_path / "own.safetensors")
+        np.testing.assert_array_equal(dr.load(tmp_path / "own.safetensors").predict(x), net.predict(x))
+    finally:
+        del REGISTRY["Squares"]
+    with pytest.raises(DeltaruleError, match=r"unknown class 'Squares'.*must be registered"):
+        dr.load(tmp_path / "own.safetensors")
+
+
+def test_own_layer_works_without_registration_but_says_why_it_cannot_be_saved(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Halved(dr.Layer):
+        def __call__(self, x, scope):
+            return x / 2
+
+    net = dr.Network([Halved(), dr.Dense(1)], (2,))
+    assert net.predict(rows((2,))).shape == (11, 1)
+    with pytest.raises(DeltaruleError, match=r"Halved is not registered.*decorate the class with @deltarule\.register"):
+        net.save(tmp_path / "own.safetensors")
+
+
+def test_names_chosen_by_the_user():
+    net = dr.Network({"encoder": dr.Dense(3, "relu"), "decoder": dr.Dense(5)}, (5,))
+    assert list(net.params) == ["encoder", "decoder"]
+    assert from_json(to_json(net.layer)) == net.layer
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: dr.Dense(0), r"Dense expected a whole number of units from 1 on, received 0"),
+    (lambda: dr.Dense(3, "sigmiod"), r"unknown activation 'sigmiod'; did you mean 'sigmoid'"),
+    (lambda: dr.Dense(3, 5), r"Dense expected an activation by name or as an object.*received 5"),
+    (lambda: dr.Dense(3, weights="he"), r"unknown initializer 'he'"),
+    (lambda: dr.Dropout(1.0), r"Dropout expected a rate from 0 up to but not 1, received 1\.0"),
+    (lambda: dr.Sequential([]), r"Sequential expected at least one layer"),
+    (lambda: dr.Sequential([dr.Dense]), r"expected a layer or a list of layers, received .*write Dense\(\.\.\.\)"),
+    (lambda: dr.Sequential([dr.Dense(1)], ("a", "b")), r"Sequential expected 1 different names"),
+    (lambda: dr.Sequential({"a/b": dr.Dense(1)}), r"names of layers are letters, digits"),
+    (lambda: dr.Parallel([]), r"Parallel expected at least one branch"),
+    (lambda: dr.Parallel([dr.Dense(1)], "mean"), r"Parallel merges by 'sum' or 'concatenate', received 'mean'"),
+    (lambda: dr.Network([dr.Dense(2)], (0,)), r"input_shape expected the shape of one row"),
+    (lambda: dr.Network([dr.Dense(2)], (3,), seed=-1), r"seed expected a whole number"),
+    (lambda: dr.Network([dr.Dense(2)], (3,), dtype="int8"), r"dtype expected 'float32' or 'float64', received 'int8'"),
+    (lambda: dr.Network([dr.Dense(2, "softmax"), dr.Activation("softmax")], (3,)), r"applies softmax to the output of a softmax"),
+])
+def test_mistakes_in_architectures(make, message):
+    with pytest.raises(DeltaruleError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(("layers", "shape", "message"), [
+    ([dr.Dense(3)], (28, 28, 1), r"Dense received images of shape \(28, 28, 1\); put Flatten\(\) before it"),
+    ([dr.Residual(dr.Dense(3))], (5,), r"Residual adds its body to its input.*input \(5,\), body \(3,\)"),
+    ([dr.Parallel([dr.Dense(3), dr.Dense(2)], "sum")], (5,), r"Parallel cannot merge branches of shapes \[\(3,\), \(2,\)\] by 'sum'"),
+])
+def test_shapes_that_do_not_fit(layers, shape, message):
+    with pytest.raises(ShapeError, match=message):
+        dr.Network(layers, shape)
+
+
+def test_unknown_class_and_field_in_json():
+    with pytest.raises(DeltaruleError, match=r"unknown class 'Dens'; did you mean 'Dense'"):
+        from_json({"class": "Dens"})
+    with pytest.raises(DeltaruleError, match=r"Dense has no field 'unit'; did you mean 'units'"):
+        from_json({"class": "Dense", "unit": 3})
+    with pytest.raises(DeltaruleError, match=r"Dense cannot be built from \['activation'\]"):
+        from_json({"class": "Dense", "activation": "relu"})
+    with pytest.raises(DeltaruleError, match=r"register expected a frozen dataclass, received str"):
+        dr.register(str)
+    with pytest.raises(DeltaruleError, match=r"fields of a layer must be numbers, strings, tuples or layers"):
+        dr.Network([dr.Dense(3, weights=Unhashable())], (2,))
+
+
+class Unhashable:
+    __hash__ = None
+
+    def __call__(self, rng, shape):
+        return np.zeros(shape)
