@@ -50,10 +50,14 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
         after, curves = advance(learner, monitor, now, rows, watched, order, seed, *bounds)
         return after, np.asarray(curves)[0]
 
+    def ready(batch: Any) -> Rows:
+        with jax.enable_x64(learner.dtype == "float64"):    # a setting of each thread
+            return jax.device_put(_filled(prepare(batch), size, learner.dtype))
+
     try:
         for epoch in range(settings.epochs):
             done = 0
-            for rows in _ahead(_once_through(batches, epoch), lambda batch: _filled(prepare(batch), size, learner.dtype)):
+            for rows in _ahead(_once_through(batches, epoch), ready):
                 before = now
                 now, _ = go(rows, done, done + 1, False)
                 if int(now.bad) >= 0:
@@ -113,7 +117,7 @@ def _ahead(batches: Iterator[Any], ready: Callable[[Any], Rows]) -> Iterator[Row
     """Every batch made ready and put on the device by another thread while the one before it is learnt from."""
     def fetch() -> Rows | None:
         for batch in batches:
-            return jax.device_put(ready(batch))
+            return ready(batch)
         return None
 
     with ThreadPoolExecutor(1) as helper:

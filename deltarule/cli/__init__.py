@@ -1,0 +1,62 @@
+"""The command `deltarule`. Whatever the user can mend is one line on standard error and exit status 2, never a trace."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from deltarule.errors import DeltaruleError
+from deltarule.files import CAUSES
+
+MISTAKE, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (default: those of the process) and return its exit status.
+
+    0 is success, 2 a mistake that was told in one line, 130 an interruption by Ctrl-C.
+
+    >>> main(["--version"])
+    deltarule 0.1.0
+    0
+    """
+    import typer
+    from typer.exceptions import TyperException
+
+    from deltarule.cli.app import app
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")       # a letter that the terminal lacks is no reason to fail
+    try:
+        status = app(args=None if argv is None else list(argv), prog_name="deltarule", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except DeltaruleError as error:
+        return _fail(str(error))
+    except TyperException as error:
+        return _fail(f"{error.format_message().rstrip('.')}; see {_command(error)} --help")
+    except BrokenPipeError:     # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(f"{error.filename or 'standard output'}: {CAUSES.get(error.errno or 0) or error.strerror or error}")
+    except MemoryError:
+        return _fail("not enough memory for these data and this network; take fewer rows, or a smaller --hidden or --batch-size")
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; nothing was written", INTERRUPTED)
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):      # JAX has no class of its own for it
+            raise
+        return _fail("not enough memory on the device for these data and this network; take fewer rows, or a smaller --hidden or --batch-size")
+
+
+def _fail(message: str, status: int = MISTAKE) -> int:
+    from deltarule.cli.text import one_line
+
+    print(f"deltarule: {one_line(message)}", file=sys.stderr)
+    return status
+
+
+def _command(error: Any) -> str:
+    return getattr(getattr(error, "ctx", None), "command_path", None) or "deltarule"

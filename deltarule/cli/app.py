@@ -1,0 +1,30 @@
+"""The commands and what they have in common."""
+
+from typing import Annotated
+
+import typer
+
+import deltarule
+from deltarule.cli.evaluate import evaluate
+from deltarule.cli.inspect import inspect
+from deltarule.cli.predict import predict
+from deltarule.cli.train import train
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+                  context_settings={"help_option_names": ["-h", "--help"]},
+                  epilog="Begin with: deltarule train digits --out demo")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"deltarule {deltarule.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False) -> None:
+    """Train, check and use neural networks on your own data."""
+
+
+for command in (train, predict, evaluate, inspect):
+    app.command(no_args_is_help=True)(command)

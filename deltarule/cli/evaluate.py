@@ -1,0 +1,44 @@
+"""deltarule evaluate: how good a saved model is on other rows whose answers are known."""
+
+from typing import Annotated
+
+import typer
+
+from deltarule.cli.opening import is_data_set, open_data, open_examples, open_model
+from deltarule.cli.output import print_json
+from deltarule.cli.text import note, show_examination
+from deltarule.errors import DataError
+from deltarule.examination import examine
+
+
+def evaluate(
+    model_file: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, such as demo/model.safetensors.", show_default=False)],
+    source: Annotated[str, typer.Argument(metavar="FILE_OR_DATASET", help="A table file with the target column, or a data set.",
+                                          show_default=False)],
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column with the answers (default: as in training).")] = None,
+    data_dir: Annotated[str | None, typer.Option(metavar="FOLDER", help="Where the MNIST files are.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Evaluate: accuracy, precision, recall and confusion table, or RMSE, MAE and R2, beside the baseline.
+
+    The baseline is the one of the training: always its commonest class, or its mean. Inputs are raw and unscaled.
+    """
+    model = open_model(model_file)
+    if not is_data_set(source):
+        x, y = open_examples(model, source, target)
+    else:
+        whole, own_test = open_data(source, target, folder=data_dir)
+        data = own_test or whole
+        if data.class_names != (model.labels and model.labels.names):
+            raise DataError(f"the model does not answer what {source} asks: its classes are {model.labels and ', '.join(model.labels.names)}, "
+                            f"those of {source} {data.class_names and ', '.join(data.class_names)}")
+        if own_test is None and model.about.get("name") == data.name:
+            note(f"the model was trained on a part of {source}, so this result flatters it; inspect shows its test")
+        x, y = data.x, data.y
+    exam, notes = examine(model, x, y, model.about.get("baseline"))
+    for text in notes:
+        note(text)
+    if json:
+        print_json({"result": exam.to_json(), "notes": notes})
+    else:
+        show_examination(exam)

@@ -1,0 +1,125 @@
+"""From words on the command line to data sets, models and inputs."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltarule import data
+from deltarule.data.columns import Column
+from deltarule.data.dataset import Dataset
+from deltarule.data.delimited import ENDINGS
+from deltarule.data.preprocessing import Labels, Preprocessor
+from deltarule.errors import DataError
+from deltarule.files import shown
+from deltarule.model import Model, load
+from deltarule.network import Network
+from deltarule.spec import nearest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def open_data(name: str, target: str | None = None, problem: str | None = None, drop: tuple[str, ...] = (),
+              folder: str | None = None) -> tuple[Dataset, Dataset | None]:
+    """The data set of this name or in this file, and its test part where it has one of its own (MNIST).
+
+    Raises DataError for an unknown name (offering the nearest) and where an option is for files only.
+    """
+    if not is_data_set(name):
+        return data.read_table(table_file(name), target, problem, drop), None
+    train, test = data.mnist(folder) if name == "mnist" else (data.load(name), None)
+    if drop:
+        raise DataError(f"--drop is for table files; {name} is taken as it is")
+    if target not in (None, train.target_name):
+        raise DataError(f"--target is for table files; {name} has the target {train.target_name!r}")
+    if problem not in (None, train.problem):
+        raise DataError(f"--problem is for table files; {name} is a {train.problem} problem")
+    return train, test
+
+
+def is_data_set(name: str) -> bool:
+    """Whether `name` is a data set that needs no file."""
+    return name == "mnist" or name in data.names()
+
+
+def table_file(name: str) -> str:
+    """The path, if it could be a table file; a word without ending that is no file is taken for a misspelt data set."""
+    if Path(name).suffix or os.sep in name or Path(name).exists():
+        return name
+    known = (*data.names(), "mnist")
+    hint = nearest(name, known).replace("known:", "the data sets are")
+    raise DataError(f"there is no data set and no file {name!r}{hint}; a table file ends in {', '.join(ENDINGS)}")
+
+
+def open_model(path: str) -> Model:
+    """The model in a file; a bare network becomes a model that leaves its inputs as they are and numbers its classes."""
+    model = load(path)
+    if not isinstance(model, Network):
+        return model
+    shape = model.input_shape
+    columns = tuple(Column(f"x{j}") for j in range(shape[0])) if len(shape) == 1 else (Column("x"),)
+    classes = {"softmax": model.output_shape[-1], "sigmoid": 2 if model.output_shape == (1,) else 0}.get(model.output.activation or "", 0)
+    return Model(model, Preprocessor("array" if len(shape) == 1 else "images", shape, columns), Labels(tuple(range(classes))) if classes else None)
+
+
+def open_inputs(model: Model, path: str) -> "np.ndarray | pl.DataFrame":
+    """Raw inputs from a table file or a .npy file. Raises DataError where the file does not fit the model."""
+    if Path(path).suffix.lower() == ".npy":
+        return open_array(path)
+    preprocessor = model.preprocessor
+    if preprocessor.form == "images":
+        raise DataError(f"the model was trained on arrays of shape (n, {', '.join(map(str, preprocessor.shape))}); give them as a .npy file")
+    if preprocessor.named:
+        return data.read_columns(table_file(path), preprocessor.kinds)
+    frame = data.read_columns(table_file(path))
+    texts = [name for name, dtype in frame.schema.items() if not dtype.is_numeric()]
+    if texts:
+        raise DataError(f"{shown(path)}, column {texts[0]!r}: text where numbers were expected")
+    return frame.to_numpy()
+
+
+def open_array(path: str) -> np.ndarray:
+    """The array in a .npy file; pickled objects are refused."""
+    try:
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"{shown(path)} cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{shown(path)} is not an array file that can be read: {error}") from None
+
+
+def open_examples(model: Model, path: str, target: str | None) -> tuple[Any, np.ndarray]:
+    """Raw inputs and targets y (n,) of a table file, y as class indices or numbers."""
+    name = target or model.about.get("target")
+    if name is None:
+        raise DataError("the model file does not say what the target is called; name it with --target")
+    if Path(path).suffix.lower() == ".npy":
+        raise DataError(f"{shown(path)} holds no targets; evaluate expects a table file with the column {name!r}")
+    kind = _target_kind(model)
+    frame = data.read_columns(table_file(path), {**model.preprocessor.kinds, **({name: kind} if kind else {})})
+    if name not in frame.columns:
+        raise DataError(f"{shown(path)} has no column {name!r}{nearest(name, frame.columns)}; name the target with --target")
+    y = data.target_values(frame[name], model.labels and model.labels.names)
+    x = frame.drop(name)
+    return (x if model.preprocessor.named else data.read_columns(path).drop(name).to_numpy()), y
+
+
+def _target_kind(model: Model) -> str | None:
+    """How the target column is to be read: as numbers, booleans or (None) as text."""
+    if model.labels is None:
+        return "number"
+    names = model.labels.names
+    if set(names) <= {"true", "false"}:
+        return "boolean"
+    return "number" if all(_is_number(name) for name in names) else None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

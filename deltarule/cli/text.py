@@ -1,0 +1,76 @@
+"""Results as text for a terminal."""
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from deltarule.examination import Examination
+
+INDENT = 13
+MOST_CLASSES = 15       # in a confusion table on a terminal; the report shows more
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without characters that could move a terminal's cursor.
+
+    >>> one_line("two\\nlines\\x1b[31m")
+    'two lines\\\\x1b[31m'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in " ".join(text.split()))
+
+
+def say(heading: str, text: str = "") -> None:
+    """A line with a heading at its left; long text is wrapped beside it."""
+    width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 110))
+    lines = textwrap.wrap(one_line(text), width - INDENT, break_on_hyphens=False) or [""]
+    print("\n".join(f"{one_line(heading) if i == 0 else '':<{INDENT}}{line}".rstrip() for i, line in enumerate(lines)), flush=True)
+
+
+def note(text: str) -> None:
+    """A remark on standard error, out of the way of results."""
+    print(f"deltarule: note: {one_line(text)}", file=sys.stderr)
+
+
+def show_examination(exam: Examination) -> None:
+    """The result on test rows: sentence, tables."""
+    say("result", exam.sentence)
+    if exam.classes is None:
+        base = exam.baseline
+        lines = columns([("", "network", "mean alone")] + [(label, f"{exam.scores[name]:.4g}", f"{base[name]:.4g}")
+                        for label, name in (("RMSE", "rmse"), ("MAE", "mae"), ("R2", "r2"))])
+        print(_indented(lines))
+        return
+    scores = exam.scores
+    rows: list[Sequence[Any]] = [("class", "precision", "recall", "F1", "rows")]
+    rows += [(name, *(f"{scores[key][k]:.3f}" for key in ("precision", "recall", "f1")), scores["support"][k])
+             for k, name in enumerate(exam.classes)]
+    rows += [("mean", *(f"{scores['macro'][key]:.3f}" for key in ("precision", "recall", "f1")), len(exam.y))]
+    print(_indented(columns(rows)))
+    if len(exam.classes) <= MOST_CLASSES:
+        say("confusion", "rows: true class; columns: predicted")
+        table = [("", *exam.classes)] + [(name, *(n or "." for n in row)) for name, row in zip(exam.classes, scores["confusion_table"], strict=True)]
+        print(_indented(columns(table)))
+
+
+def columns(rows: Sequence[Sequence[Any]], left: int = 1) -> list[str]:
+    """Lines of a table; all columns but the first `left` are set to the right.
+
+    >>> columns([("class", "rows"), ("setosa", 10)])
+    ['class   rows', 'setosa    10']
+    """
+    texts = [[shorten(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    return ["  ".join(cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+            for row in texts]
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """At most so many characters of the text, on one line."""
+    line = one_line(text)
+    return line if len(line) <= most else line[:most - 3] + "..."
+
+
+def _indented(lines: list[str]) -> str:
+    return "\n".join(" " * INDENT + line for line in lines)
