@@ -4,6 +4,7 @@ Look at the data and the problem first, then choose the architecture that fits t
 and the metrics that say whether it is solved.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from deltarule.optimizers import Adam, Optimizer
 
 SMALL = 300         # rows below which the whole set is one batch and nothing is held out for validation
 PATIENCE = 20
+WIDE = 50           # inputs from which a classifier gets one wide hidden layer
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ def choose(problem: Problem, *, hidden: Sequence[int] | None = None, activation:
 
     >>> choices = choose(Problem(rows=1437, input_shape=(64,), classes=10))
     >>> choices.loss, choices.hidden
-    ('cross_entropy', (128, 64))
+    ('cross_entropy', (256,))
     >>> for what, choice, why in choices.reasons[:2]:
     ...     print(f"{what}: {choice} ({why})")
     problem: 10 classes (1,437 rows of 64 numbers)
-    architecture: 64 - 128 relu - 64 relu - 10 softmax (room to spare for 1,437 rows; early stopping and dropout check overfitting)
+    architecture: 64 - 256 relu - 10 softmax (room to spare for 1,437 rows; early stopping and dropout check overfitting)
     """
     n, whole = problem.rows, problem.rows < SMALL
     sizes = tuple(hidden) if hidden is not None else _hidden(problem)
@@ -64,7 +66,7 @@ def choose(problem: Problem, *, hidden: Sequence[int] | None = None, activation:
         raise DeltaruleError(f"hidden expected whole numbers of units from 1 on, received {sizes}")
     rate = learning_rate if learning_rate is not None else 1e-2 if whole else 3e-3 if n < 5_000 else 1e-3
     size = batch_size if batch_size is not None else n if whole else 32 if n < 10_000 else 128
-    dropped = dropout if dropout is not None else (0.0 if whole or problem.classes is None else 0.2)
+    dropped = dropout if dropout is not None else _dropout(problem)
     held = validation if validation is not None else (None if whole else 0.15)
     passes = epochs if epochs is not None else 200 if n < 20_000 else 60
     loss, output, why_loss = _loss(problem)
@@ -112,7 +114,16 @@ def options(choices: Choices) -> dict[str, Any]:
 def _hidden(problem: Problem) -> tuple[int, ...]:
     if problem.rows < SMALL:
         return (32,)
-    return (64, 64) if problem.classes is None or problem.rows < 1_000 else (128, 64)
+    if problem.classes is not None and math.prod(problem.input_shape) >= WIDE:
+        return (256,)
+    return (64,) if problem.rows < 1_000 else (64, 64)
+
+
+def _dropout(problem: Problem) -> float:
+    """More where there are more weights for each row; a regression on many rows needs none."""
+    if problem.rows < SMALL or (problem.classes is None and problem.rows >= 1_000):
+        return 0.0
+    return 0.3 if problem.classes is not None and math.prod(problem.input_shape) >= WIDE else 0.2
 
 
 def _outputs(problem: Problem) -> int:

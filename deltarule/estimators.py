@@ -38,7 +38,7 @@ _LIMITS: dict[str, dict[str, Any]] = {
 }
 
 
-class _Estimator(BaseEstimator):  # type: ignore[misc]
+class _Estimator(BaseEstimator):
     """What both share: data are checked, a network is chosen and built, the inputs standardized, the network trained."""
 
     model_: Model
@@ -68,18 +68,20 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         target = self._numbers(y, fresh=True)
         given = _given(settings) | ({} if X_val is None else {"validation": 0.0})
         self.choices_, seed = automatic.choose(self._problem(x, target), **given), _seed(settings)
-        total, train, held = prepare.weights(weights, self._class_weight(), target), np.arange(len(target)), np.arange(0)
+        dtype, total = "float64" if len(target) < SMALL else "float32", prepare.weights(weights, self._class_weight(), target)
+        validation = None
         if self.choices_.validation:
             train, held = prepare.held_out(self.choices_.validation, x, target, seed)
-        self._begin(x[train], target[train], _some(weights, train), seed, "float64" if len(target) < SMALL else "float32")
-        validation = None
+            validation = x[held], target[held], _some(total, held)
+            x, target, weights, total = x[train], target[train], _some(weights, train), _some(total, train)
+        self._begin(x, target, weights, seed, dtype)
         if X_val is not None:
             x_val, y_val, _ = self._rows(X_val, y_val, None, first=False)
-            target_val = self._numbers(y_val)
-            validation = (*self._encoded(x_val, target_val), prepare.weights(None, self._class_weight(), target_val))
-        elif len(held):
-            validation = (*self._encoded(x[held], target[held]), _some(total, held))
-        self._train(settings, x[train], target[train], _some(total, train), validation=validation)
+            numbers = self._numbers(y_val)
+            validation = x_val, numbers, prepare.weights(None, self._class_weight(), numbers)
+        if validation is not None:
+            validation = (*self._encoded(*validation[:2]), validation[2])
+        self._train(settings, x, target, total, validation=validation)
         return self
 
     def save(self, path: StrPath) -> None:
@@ -102,7 +104,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _begin(self, x: Any, target: np.ndarray, weights: np.ndarray | None, seed: int, dtype: str) -> None:
         """The model before training, standardized on these rows."""
-        preprocessor = Preprocessor.fit(x, None if is_frame(x) else getattr(self, "feature_names_in_", None), weights=weights)
+        preprocessor = Preprocessor.fit(x, weights=weights)
         problem = dataclasses.replace(self._problem(x, target), input_shape=preprocessor.output_shape)
         labels = Labels(tuple(self.classes_.tolist())) if problem.classes else None
         about = {"name": type(self).__name__, "source": "arrays given to fit", "target": "y", "rows": len(target),
@@ -119,7 +121,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             options["batch_size"] = None
             if len(target) < SMALL:
                 inputs, y, weights = _filled(inputs, y, weights)
-        self.history_ = self.network_.fit(inputs, y, sample_weight=weights, l1=settings.l1, l2=settings.l2, progress=settings.progress, **options)
+        self.history_ = self.network_.fit(inputs, y, sample_weight=weights, l1=settings.l1, l2=settings.l2, progress=settings.progress,
+                                          **options)
         self.network_.training["rows"] = len(target)
         self.loss_curve_ += self.history_["loss"]
         self.n_iter_ += len(self.history_.epochs)
@@ -177,7 +180,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
 
-class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
+class Classifier(ClassifierMixin, _Estimator):
     """A neural network that tells classes apart, as a scikit-learn estimator; what is None is chosen from size and kind of the data.
 
     - hidden: units of the hidden layers, such as (64, 64); () is logistic regression. activation: of these layers, by name.
@@ -247,7 +250,7 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     def _targets(self, y: Any) -> np.ndarray:
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=self), warn=True)
         check_classification_targets(y)
-        return y  # type: ignore[no-any-return]
+        return y
 
     def _numbers(self, y: np.ndarray, fresh: bool = False) -> np.ndarray:
         if fresh:
@@ -270,15 +273,15 @@ class Classifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         return {number: self.class_weight.get(label, 1.0) for number, label in enumerate(labels)}
 
 
-class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
+class Regressor(RegressorMixin, _Estimator):
     """A neural network that predicts one or several numbers, as a scikit-learn estimator; see `Classifier` for settings and attributes.
 
     Targets are standardized inside as the inputs are; predictions come in the units of y.
 
     >>> import deltarule as dr
     >>> x = np.linspace(-2, 2, 101)[:, None]
-    >>> regressor = dr.Regressor(activation="tanh", random_state=0).fit(x, np.sin(3 * x[:, 0]))
-    >>> bool(regressor.score(x, np.sin(3 * x[:, 0])) > 0.95)
+    >>> regressor = dr.Regressor(random_state=0).fit(x, 100 + np.sin(2 * x[:, 0]))
+    >>> bool(regressor.score(x, 100 + np.sin(2 * x[:, 0])) > 0.95)
     True
     """
 
@@ -319,7 +322,7 @@ class Regressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
     def _targets(self, y: Any) -> np.ndarray:
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
-        return y[:, 0] if y.shape[1:] == (1,) else y  # type: ignore[no-any-return]
+        return y[:, 0] if y.shape[1:] == (1,) else y
 
     def _numbers(self, y: np.ndarray, fresh: bool = False) -> np.ndarray:
         return y

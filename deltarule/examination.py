@@ -26,7 +26,7 @@ class Examination:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the accuracy on endless new rows of this kind lies, with 95 % confidence."""
+        """Where the accuracy on endless new rows of this kind lies, with 95% confidence."""
         n = len(self.y)
         return wilson(round(self.scores["accuracy"] * n), n)
 
@@ -39,7 +39,7 @@ class Examination:
             return (f"{rows} the prediction of {self.target} is off by {scores['rmse']:.4g} (root mean square); "
                     f"always answering the mean of the training part, {base['answer']:.4g}, is off by {base['rmse']:.4g}.")
         low, high = self.interval
-        return (f"{rows} the network names the right class in {scores['accuracy']:.1%} of cases (95 % interval {low:.1%} to {high:.1%}); "
+        return (f"{rows} the network names the right class in {scores['accuracy']:.1%} of cases (95% interval {low:.1%} to {high:.1%}); "
                 f"always answering the commonest class, {base['answer']}, is right in {base['accuracy']:.1%}.")
 
     def to_json(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def examine(model: Model, x: Any, y: np.ndarray, answer: float | None = None) ->
     >>> examination.baseline
     {'answer': 'setosa', 'accuracy': 0.333...}
     """
-    inputs, notes = model.preprocessor.transform_with_notes(x)
+    inputs, notes = model.preprocessor.transform_with_notes(x, model.network.dtype)
     outputs = model.meaning(model.network.predict(inputs))
     target = str(model.about.get("target", "target"))
     if model.labels is None:

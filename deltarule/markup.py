@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Sequence
 
 
 class Html(str):
@@ -23,7 +24,7 @@ def escaped(text: str) -> Html:
     return text if isinstance(text, Html) else Html(html.escape(UNPRINTABLE.sub("\ufffd", text)))
 
 
-def tag(name: str, *content: str, **attributes: str) -> Html:
+def tag(name: str, /, *content: str, **attributes: str) -> Html:
     """An element with content and attributes, both escaped; a trailing underscore (`class_`) is dropped, inner ones become hyphens.
 
     >>> tag("p", "1 < 2, ", tag("b", "surely"), class_="note")
@@ -44,7 +45,7 @@ def join(*content: str) -> Html:
     return Html("".join(map(escaped, content)))
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]], numeric: int = 99, **attributes: str) -> Html:
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], numeric: int = 99, **attributes: str) -> Html:
     """A table; from column `numeric` on, cells hold numbers and are set to the right.
 
     >>> table(("x",), [("1",)], numeric=0)

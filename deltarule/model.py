@@ -62,7 +62,7 @@ class Model:
     @staticmethod
     def problem(data: Dataset) -> Problem:
         """The problem that a data set poses, for `automatic.choose`."""
-        shape = tuple(data.x.shape[1:])
+        shape = Preprocessor.fit(data.x).output_shape if data.is_table else tuple(data.x.shape[1:])     # what the network will see
         if data.class_names is None:
             return Problem(len(data), shape, None, 1 if data.y.ndim == 1 else data.y.shape[1])
         counts = np.bincount(data.y, minlength=len(data.class_names))

@@ -21,6 +21,7 @@ from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
 from deltarule.losses import CrossEntropy, Loss
 from deltarule.losses import loss as resolve_loss
 from deltarule.optimizers import optimizer as resolve_optimizer
+from deltarule.ops.compiling import compiled
 from deltarule.rowwise import metric
 from deltarule.spec import from_json, to_json
 from deltarule.training import prepare
@@ -32,6 +33,8 @@ from deltarule.training.step import Learner
 from deltarule.training.stream import first_batch, fit_stream, is_stream, needs_pair, number_of_batches
 
 PREDICT_ROWS = 4096     # rows that go through the network at a time
+LITTLE_WORK = 10**9     # multiply-adds of a training (forward) below which compiling takes longer than running
+LIGHT, LIGHT_ROWS = 50_000, 64      # networks of fewer multiply-adds run 64 rows as fast as one: one program serves all small calls
 PROBES = 8              # rows whose outputs are stored with a model and checked when it is loaded
 
 
@@ -137,12 +140,13 @@ class Network:
         if streaming := is_stream(x, y):
             _refuse_for_stream(sample_weight, class_weight, validation)
             rows, held, x = self._first_rows(x, learner.loss, validation)
-            learner = _sized(learner, len(rows.x), len(rows.x), epochs, number_of_batches(x, learner.optimizer))
+            learner = _sized(learner, len(rows.x), len(rows.x), number_of_batches(x, learner.optimizer))
         else:
             x, y = _pair(x, y)
             rows = self._rows(x, y, learner.loss, sample_weight, class_weight)
             rows, held = self._validation(validation, rows, learner.loss)
-            learner = _sized(learner, len(rows.x), batch_size, epochs)
+            learner = _sized(learner, len(rows.x), batch_size)
+        learner = self._planned(learner, learner.batch_size * learner.steps, epochs)
         memory = self._memory(learner) if resume else None
         self.training = {"loss": to_json(learner.loss), "metrics": list(learner.metrics), "optimizer": to_json(learner.optimizer),
                          "batch_size": learner.batch_size, "epochs": epochs, "l1": l1, "l2": l2, "rows": len(rows.x), "seed": self.seed}
@@ -187,8 +191,23 @@ class Network:
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         with _precision(self.dtype):
-            parts = [np.asarray(_predict(self.layer, self.dtype, self.params, self.state, part))[:count] for part, count in _chunks(x)]
+            parts = [np.asarray(_predict(self.layer, self.dtype, self.params, self.state, part, quick=len(part) <= LIGHT_ROWS))[:count]
+                     for part, count in _chunks(x, self._fewest_rows)]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    @functools.cached_property
+    def _multiply_adds(self) -> int:
+        return self.summary().multiply_adds
+
+    @property
+    def _fewest_rows(self) -> int:
+        return LIGHT_ROWS if self._multiply_adds <= LIGHT else 1
+
+    def _planned(self, learner: Learner, rows: int, epochs: int) -> Learner:
+        """The learner for training of this length: only a schedule makes the program depend on it, and little work is compiled quickly."""
+        scheduled = not isinstance(getattr(learner.optimizer, "learning_rate", 0.0), (int, float))
+        quick = rows * epochs * self._multiply_adds <= LITTLE_WORK
+        return dataclasses.replace(learner, epochs=epochs if scheduled else 1, quick=quick)
 
     def _loss(self, given: str | Loss, fresh: bool = False) -> Loss:
         if given == "auto" and self.training and not fresh:
@@ -235,10 +254,10 @@ class Network:
         return rows, self._validation(validation, rows, loss)[1], batches
 
     def _memory(self, learner: Learner) -> Any:
-        """What the optimizer remembers of the call of fit before, None where there was none. Raises DeltaruleError for another optimizer."""
+        """What the optimizer remembers of the call of fit before, None where there was none; another optimizer is refused."""
         with _precision(self.dtype):
-            fresh = jax.eval_shape(learner.transform().init, self.params)
-        if self.memory is not None and jax.tree.structure(self.memory) != jax.tree.structure(fresh):
+            kinds = [str(jax.tree.structure(memory)) for memory in (self.memory, jax.eval_shape(learner.transform().init, self.params))]
+        if self.memory is not None and kinds[0] != kinds[1]:
             raise DeltaruleError(f"resume expected the optimizer of the call before, received {type(learner.optimizer).__name__}; "
                                  "keep the optimizer, or leave out resume to start afresh")
         return self.memory
@@ -280,33 +299,33 @@ def restore(header: dict[str, Any], arrays: dict[str, np.ndarray], path: str) ->
     return net
 
 
-@functools.partial(jax.jit, static_argnames=("layer", "dtype"))
+@compiled("layer", "dtype")
 def _predict(layer: Layer, dtype: str, params: Tree, state: Tree, x: Array) -> Array:
     output, _ = forward(layer, params, state, x, dtype=dtype)
     return output.h
 
 
-@functools.partial(jax.jit, static_argnames=("learner",))
+@compiled("learner")
 def _measure(learner: Learner, params: Tree, state: Tree, watched: Watched) -> Array:
     return measure(learner, params, state, watched)
 
 
-def _chunks(x: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Parts of at most 4096 rows, filled up to the next power of two: a dozen compiled programs serve any number of rows."""
+def _chunks(x: np.ndarray, fewest: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Parts of at most 4096 rows, filled up to the next power of two from `fewest` on: a dozen programs serve any number of rows."""
     for begin in range(0, len(x), PREDICT_ROWS):
         part = x[begin:begin + PREDICT_ROWS]
-        size = max(PROBES, 1 << (len(part) - 1).bit_length())
+        size = max(fewest, 1 << (len(part) - 1).bit_length())
         filled = part if len(part) == size else np.concatenate([part, np.zeros((size - len(part), *x.shape[1:]), x.dtype)])
         yield filled, len(part)
 
 
-def _sized(learner: Learner, n: int, batch_size: int | None, epochs: int, steps: int | None = None) -> Learner:
+def _sized(learner: Learner, n: int, batch_size: int | None, steps: int | None = None) -> Learner:
     if batch_size is None or learner.optimizer.whole_set:
         batch_size = n
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise DeltaruleError(f"batch_size expected a whole number from 1 on, or None for the whole set, received {batch_size!r}")
     size = min(int(batch_size), n)
-    return dataclasses.replace(learner, batch_size=size, steps=steps or -(-n // size), epochs=epochs)
+    return dataclasses.replace(learner, batch_size=size, steps=steps or -(-n // size))
 
 
 def _refuse_for_stream(sample_weight: Any, class_weight: Any, validation: Any) -> None:

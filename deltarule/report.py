@@ -39,7 +39,7 @@ class Record:
 
 def report(record: Record, date: str) -> str:
     """The report as one HTML page; `date` is printed as it is given."""
-    title = f"{record.data.name}: {record.data.target_name}"
+    title = f"Predicting {record.data.target_name} from {record.data.name}"
     head = join(tag("meta", charset="utf-8"), tag("meta", name="generator", content="deltarule"),
                 tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
                 tag("title", f"{title} - training report"), tag("style", Html(STYLE)))
@@ -60,14 +60,14 @@ def _header(record: Record, title: str) -> Html:
 def _class_tiles(record: Record) -> list[Html]:
     exam = record.examination
     scores, (low, high), names = exam.scores, exam.interval, exam.classes or ()
-    present = [k for k, rows in enumerate(scores["support"]) if rows]
-    weakest = min(present, key=lambda k: scores["recall"][k])
+    weakest = min((k for k, rows in enumerate(scores["support"]) if rows), key=lambda k: scores["recall"][k])
+    found = f"{scores['recall'][weakest]:.1%} of its {scores['support'][weakest]} rows found"
     return [
-        _tile("Accuracy", f"{scores['accuracy']:.1%}", f"95 % interval {low:.1%} to {high:.1%}",
+        _tile("Accuracy", f"{scores['accuracy']:.1%}", f"95% interval {low:.1%} to {high:.1%}",
               f"commonest class alone: {exam.baseline['accuracy']:.1%}", (scores["accuracy"], exam.baseline["accuracy"])),
         _tile("F1, mean of the classes", f"{scores['macro']['f1']:.3f}", f"precision {scores['macro']['precision']:.3f}, "
               f"recall {scores['macro']['recall']:.3f}"),
-        _tile("Weakest class", names[weakest], f"{scores['recall'][weakest]:.1%} of its {scores['support'][weakest]} rows found"),
+        _tile("Weakest class", *((names[weakest], found) if scores["recall"][weakest] < 1 else ("none", "all rows of all classes found"))),
         _rows_tile(record),
     ]
 
@@ -133,16 +133,17 @@ def _class_answers(exam: Examination) -> Html:
     figures = []
     if scores["roc_auc"] is not None:
         figures.append(_figure(evaluation.roc_figure(exam.y, exam.outputs, names), "roc", "ROC curve",
-                               "The nearer to the upper left corner, the better the classes are told apart; guessing gives the dotted line."))
+                               "The nearer to the upper left corner, the better the classes are told apart; guessing is the dotted line."))
         if len(names) == 2 or min(scores["support"]) < 0.5 * max(scores["support"]):
             figures.append(_figure(evaluation.precision_recall_figure(exam.y, exam.outputs, names), "pr", "precision-recall curve",
                                    "How many of those named are right (precision) as more of them are found (recall)."))
     figures.append(_figure(evaluation.calibration_figure(exam.y, exam.outputs), "calibration", "calibration",
-                           "On the dotted line probabilities mean what they say: below it the network is too sure, above it not sure enough."))
-    confusion = _confusion(scores["confusion_table"], names) if len(names) <= MOST_CLASSES else _confusions(scores["confusion_table"], names)
-    return _section("What it gets right and wrong", confusion, tag("h3", "Class by class"), _class_table(exam),
-                    tag("p", "Precision: of the rows named as this class, the share that is. Recall: of the rows of this class, the share "
-                        "that was found. F1 is their harmonic mean.", class_="caption"), tag("div", *figures, class_="figures"))
+                           "On the dotted line probabilities mean what they say; below it the network is too sure, above not enough."))
+    confusion = (_confusion if len(names) <= MOST_CLASSES else _confusions)(scores["confusion_table"], names)
+    scale = tag("p", "Precision: of the rows named as this class, the share that is. Recall: of the rows of this class, the share that was "
+                "found. F1 is their harmonic mean.", class_="caption")
+    return _section("What it gets right and wrong", tag("div", tag("div", confusion), tag("div", _class_table(exam), scale), class_="pair"),
+                    tag("div", *figures, class_="figures"))
 
 
 def _confusion(counts: list[list[int]], names: Sequence[str]) -> Html:
@@ -153,13 +154,14 @@ def _confusion(counts: list[list[int]], names: Sequence[str]) -> Html:
         strong = (" right" if i == j else " wrong") if share > 0.5 else ""
         title = f"{counts[i][j]} of {sum(counts[i])} rows of {names[i]} were named {names[j]} ({share:.0%})"
         text = str(counts[i][j]) if counts[i][j] else "·"
-        return tag("td", text, class_="n" + strong, style=f"background:rgba({colour},{max(share, 0.06) if counts[i][j] else 0:.2f})", title=title)
+        depth = max(share, 0.06) if counts[i][j] else 0
+        return tag("td", text, class_="n" + strong, style=f"background:rgba({colour},{depth:.2f})", title=title)
 
     header = tag("tr", tag("th", "true \\ predicted"), *(tag("th", name, class_="n") for name in names))
     rows = [tag("tr", tag("th", name), *(cell(i, j) for j in range(len(names)))) for i, name in enumerate(names)]
     return join(tag("div", tag("table", tag("thead", header), tag("tbody", *rows), class_="confusion"), class_="scroll"),
-                tag("p", "Rows are the true classes, columns what the network named. Blue is right, orange is wrong; the colour is as strong "
-                    "as the share of the true class.", class_="caption"))
+                tag("p", "Rows are the true classes, columns what the network named. Blue is right, orange is wrong; the colour is "
+                    "as strong as the share of the true class.", class_="caption"))
 
 
 def _confusions(counts: list[list[int]], names: Sequence[str]) -> Html:
@@ -206,7 +208,8 @@ def _findings(findings: Sequence[Finding]) -> Html:
         return tag("p", "Nothing suspicious: no test row stands in the training part, no column gives the target away, "
                    "no class is rare, no column is constant or repeated.")
     return join(*(tag("div", tag("p", tag("span", finding.level, class_=f"badge {finding.level}"), " ", tag("b", finding.title)),
-                      tag("p", finding.evidence + "."), tag("p", "What to do: " + finding.remedy + "."), class_="finding") for finding in findings))
+                      tag("p", finding.evidence + "."), tag("p", "What to do: " + finding.remedy + "."), class_="finding")
+                  for finding in findings))
 
 
 def _treatments(record: Record) -> Html:

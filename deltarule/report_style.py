@@ -35,14 +35,20 @@ th, td { padding: 6px 12px; text-align: left; vertical-align: top; border-bottom
 thead th { color: var(--muted); font-weight: 600; white-space: nowrap; }
 .n { text-align: right; white-space: nowrap; }
 td:first-child, tbody th { font-weight: 600; }
-.confusion th, .confusion td { padding: 6px 9px; border: 1px solid var(--line); min-width: 42px; max-width: 160px; overflow-wrap: anywhere; }
+.confusion th, .confusion td { padding: 6px 9px; border: 1px solid var(--line); min-width: 42px; max-width: 150px;
+  overflow-wrap: break-word; }
+.confusion tbody th, .confusion thead th:first-child { position: sticky; left: 0; background: var(--card); text-align: left; }
 .confusion td { text-align: center; }
 .confusion thead th { text-align: center; white-space: normal; }
 .confusion .right { color: #ffffff; font-weight: 600; }
 .confusion .wrong { color: #000000; font-weight: 600; }
 .choices td:first-child { white-space: nowrap; }
 .choices td:last-child { color: var(--muted); min-width: 190px; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 8px 24px; margin-top: 12px; }
+.pair { display: flex; flex-wrap: wrap; gap: 8px 32px; align-items: flex-start; }
+.pair > div { flex: 0 1 auto; min-width: 0; max-width: 100%; }
+.pair .caption { max-width: 375px; }
+.pair table { font-size: 14px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 270px), 1fr)); gap: 8px 24px; margin-top: 12px; }
 figure { margin: 0; max-width: 520px; }
 svg { display: block; width: 100%; height: auto; stroke-linejoin: round; }
 svg text { fill: var(--ink); }
@@ -55,7 +61,8 @@ ul { margin: 0; padding-left: 20px; }
 li { overflow-wrap: anywhere; }
 .finding { padding: 10px 14px; margin: 8px 0; background: var(--wash); border-radius: 8px; overflow-wrap: anywhere; }
 .finding p { margin: 2px 0; }
-.badge { display: inline-block; padding: 0 9px; border-radius: 9px; font-size: 12.5px; font-weight: 650; color: #ffffff; background: #5d6975; }
+.badge { display: inline-block; padding: 0 9px; border-radius: 9px; font-size: 12.5px; font-weight: 650;
+  color: #ffffff; background: #5d6975; }
 .badge.warning { color: #000000; background: #f0b43c; }
 details { margin-top: 18px; }
 summary { cursor: pointer; font-weight: 600; }
@@ -64,7 +71,10 @@ pre { margin: 8px 0; padding: 10px 14px; background: var(--wash); border-radius:
 footer { padding: 8px 20px 40px; color: var(--muted); font-size: 13.5px; }
 @media (max-width: 560px) { header, main, footer { padding-left: 12px; padding-right: 12px; } section { padding: 16px 14px; }
   .tiles { grid-template-columns: 1fr 1fr; gap: 10px; } .tile { padding: 10px 12px; } .tile .value { font-size: 25px; }
-  th, td { padding: 5px 8px; } dl div { grid-template-columns: 1fr; gap: 0; } }
+  table { font-size: 13.5px; } th, td { padding: 5px 6px; } dl div { grid-template-columns: 1fr; gap: 0; }
+  .confusion th, .confusion td { padding: 4px 3px; min-width: 27px; }
+  .choices thead { display: none; } .choices tr { display: block; padding: 7px 0; border-bottom: 1px solid var(--line); }
+  .choices td { display: block; border: 0; padding: 0; } }
 @media print { :root { color-scheme: light; --page: #ffffff; --card: #ffffff; --ink: #000000; --muted: #4d4d4d; --line: #d0d0d0;
   --blue: #0072b2; --orange: #e69f00; --green: #009e73; --wash: #f3f3f3; }
   body { font-size: 11pt; -webkit-print-color-adjust: exact; print-color-adjust: exact; }

@@ -52,7 +52,7 @@ def to_json(value: Any) -> Any:
         return [to_json(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
-    cls: Any = type(value)
+    cls: Any = value.__class__
     name = cls.__name__
     if REGISTRY.get(name) is not cls:
         raise DeltaruleError(f"{name} is not registered, so a file that holds it could not be loaded again; "

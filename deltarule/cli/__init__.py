@@ -9,6 +9,7 @@ from deltarule.errors import DeltaruleError
 from deltarule.files import CAUSES
 
 MISTAKE, INTERRUPTED = 2, 130
+TOO_LARGE = "not enough memory for these data and this network; take fewer rows, or a smaller --hidden or --batch-size"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,9 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")       # a letter that the terminal lacks is no reason to fail
     try:
-        status = app(args=None if argv is None else list(argv), prog_name="deltarule", standalone_mode=False)
+        command = typer.main.get_command(app)       # not app(...), which would swallow Ctrl-C and a closed pipe
+        with command.make_context("deltarule", list(sys.argv[1:] if argv is None else argv) or ["--help"]) as context:
+            status = command.invoke(context)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
+    except typer.Exit as done:      # --help and --version
+        sys.stdout.flush()
+        return done.exit_code
     except DeltaruleError as error:
         return _fail(str(error))
     except TyperException as error:
@@ -42,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"{error.filename or 'standard output'}: {CAUSES.get(error.errno or 0) or error.strerror or error}")
     except MemoryError:
-        return _fail("not enough memory for these data and this network; take fewer rows, or a smaller --hidden or --batch-size")
-    except (KeyboardInterrupt, typer.Abort):
+        return _fail(TOO_LARGE)
+    except KeyboardInterrupt:
         return _fail("interrupted; nothing was written", INTERRUPTED)
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):      # JAX has no class of its own for it
             raise
-        return _fail("not enough memory on the device for these data and this network; take fewer rows, or a smaller --hidden or --batch-size")
+        return _fail(TOO_LARGE)
 
 
 def _fail(message: str, status: int = MISTAKE) -> int:

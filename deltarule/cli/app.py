@@ -10,7 +10,7 @@ from deltarule.cli.inspect import inspect
 from deltarule.cli.predict import predict
 from deltarule.cli.train import train
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
                   context_settings={"help_option_names": ["-h", "--help"]},
                   epilog="Begin with: deltarule train digits --out demo")
 
@@ -22,9 +22,10 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def about(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")] = False) -> None:
+def about(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                                help="Show the version and exit.")] = False) -> None:
     """Train, check and use neural networks on your own data."""
 
 
 for command in (train, predict, evaluate, inspect):
-    app.command(no_args_is_help=True)(command)
+    app.command()(command)

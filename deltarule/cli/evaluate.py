@@ -6,7 +6,7 @@ import typer
 
 from deltarule.cli.opening import is_data_set, open_data, open_examples, open_model
 from deltarule.cli.output import print_json
-from deltarule.cli.text import note, show_examination
+from deltarule.cli.text import note, shorten, show_examination
 from deltarule.errors import DataError
 from deltarule.examination import examine
 
@@ -30,8 +30,8 @@ def evaluate(
         whole, own_test = open_data(source, target, folder=data_dir)
         data = own_test or whole
         if data.class_names != (model.labels and model.labels.names):
-            raise DataError(f"the model does not answer what {source} asks: its classes are {model.labels and ', '.join(model.labels.names)}, "
-                            f"those of {source} {data.class_names and ', '.join(data.class_names)}")
+            raise DataError(f"the model does not fit {source}: it predicts {_kind(model.labels.names if model.labels else None)}, "
+                            f"{source} holds {_kind(data.class_names)}")
         if own_test is None and model.about.get("name") == data.name:
             note(f"the model was trained on a part of {source}, so this result flatters it; inspect shows its test")
         x, y = data.x, data.y
@@ -42,3 +42,7 @@ def evaluate(
         print_json({"result": exam.to_json(), "notes": notes})
     else:
         show_examination(exam)
+
+
+def _kind(classes: tuple[str, ...] | None) -> str:
+    return shorten(f"the classes {', '.join(classes)}") if classes else "numbers"

@@ -38,7 +38,8 @@ def inspect(
         return
     say("model", f"{model_file}: predicts {about.get('target', 'the target')}{_of(about)}")
     print(network.summary())
-    say("inputs", f"{len(model.preprocessor.columns)} columns" if model.preprocessor.form != "images" else f"arrays {model.preprocessor.shape}")
+    shape = " x ".join(map(str, model.preprocessor.shape))
+    say("inputs", f"arrays {shape}" if model.preprocessor.form == "images" else f"{shape} columns")
     rows = treatments(model.preprocessor)
     print("\n".join("  " + line for line in columns(rows[:MOST_COLUMNS], left=3)))
     if len(rows) > MOST_COLUMNS:
@@ -46,8 +47,8 @@ def inspect(
     say("answers", f"one of {len(model.labels.names)} classes: {', '.join(model.labels.names)}" if model.labels else "a number")
     for what, text in _recipe(model.network.training, about):
         say(what, text)
-    say("versions", ", ".join(f"{name} {version}" for name, version in about.get("versions", {"deltarule": metadata["deltarule_version"]}).items())
-        + f"; file format {metadata['format_version']}")
+    versions = about.get("versions", {"deltarule": metadata["deltarule_version"]})
+    say("versions", ", ".join(f"{name} {version}" for name, version in versions.items()) + f"; file format {metadata['format_version']}")
     say("digest", f"SHA-256 {metadata['sha256']}")
     say("checks", f"whole and unaltered; its {PROBES} probe rows give the stored outputs")
 

@@ -20,6 +20,9 @@ from deltarule.spec import nearest
 if TYPE_CHECKING:
     import polars as pl
 
+FEWEST_ROWS = 10
+SPLITS = ("auto", "random", "stratified", "group", "time", "blocks")
+
 
 def open_data(name: str, target: str | None = None, problem: str | None = None, drop: tuple[str, ...] = (),
               folder: str | None = None) -> tuple[Dataset, Dataset | None]:
@@ -27,6 +30,8 @@ def open_data(name: str, target: str | None = None, problem: str | None = None, 
 
     Raises DataError for an unknown name (offering the nearest) and where an option is for files only.
     """
+    if folder is not None and name != "mnist":
+        raise DataError(f"--data-dir says where the MNIST files are; {shown(name)} does not need it")
     if not is_data_set(name):
         return data.read_table(table_file(name), target, problem, drop), None
     train, test = data.mnist(folder) if name == "mnist" else (data.load(name), None)
@@ -37,6 +42,31 @@ def open_data(name: str, target: str | None = None, problem: str | None = None, 
     if problem not in (None, train.problem):
         raise DataError(f"--problem is for table files; {name} is a {train.problem} problem")
     return train, test
+
+
+def divided(data: Dataset, own_test: Dataset | None, split: str, share: float | None, seed: int) -> tuple[Dataset, Dataset, str]:
+    """The training part, the test part, and in words how they were divided; `share` None is the usual fifth.
+
+    Raises DataError for too few rows and for a training part with one class or value only.
+    """
+    kind, _, named = split.partition(":")
+    if kind not in SPLITS or (kind in SPLITS[3:]) != bool(named):
+        raise DataError(f"--split is {split!r}, expected auto, random, stratified, group:COLUMN, time:COLUMN or blocks:COLUMN,COLUMN")
+    if len(data) < FEWEST_ROWS:
+        raise DataError(f"{data.name} has {len(data)} rows, expected at least {FEWEST_ROWS}, so that some can be kept for the test")
+    if own_test is not None:
+        if share is not None or split != "auto":
+            raise DataError(f"{data.name} has a test part of its own; leave out --test and --split")
+        return data, own_test, "the test part that belongs to the data set"
+    train, test = data.split(0.2 if share is None else share, split, seed)
+    kind = kind if kind != "auto" else "stratified" if data.class_names else "random"
+    how = {"random": f"at random, seed {seed}", "stratified": f"at random, every class in its share, seed {seed}",
+           "group": f"whole groups of {named!r}, seed {seed}", "time": f"the latest rows by {named!r} test",
+           "blocks": f"whole blocks over {named!r}, seed {seed}"}[kind]
+    if train.y.min() == train.y.max():
+        only = repr(data.class_names[int(train.y[0])]) if data.class_names else f"{train.y[0]:g}"
+        raise DataError(f"the training part holds only {only} as {data.target_name!r}; choose another --split or --test")
+    return train, test, how
 
 
 def is_data_set(name: str) -> bool:
@@ -61,7 +91,8 @@ def open_model(path: str) -> Model:
     shape = model.input_shape
     columns = tuple(Column(f"x{j}") for j in range(shape[0])) if len(shape) == 1 else (Column("x"),)
     classes = {"softmax": model.output_shape[-1], "sigmoid": 2 if model.output_shape == (1,) else 0}.get(model.output.activation or "", 0)
-    return Model(model, Preprocessor("array" if len(shape) == 1 else "images", shape, columns), Labels(tuple(range(classes))) if classes else None)
+    preprocessor = Preprocessor("array" if len(shape) == 1 else "images", shape, columns)
+    return Model(model, preprocessor, Labels(tuple(range(classes))) if classes else None)
 
 
 def open_inputs(model: Model, path: str) -> "np.ndarray | pl.DataFrame":
@@ -70,7 +101,8 @@ def open_inputs(model: Model, path: str) -> "np.ndarray | pl.DataFrame":
         return open_array(path)
     preprocessor = model.preprocessor
     if preprocessor.form == "images":
-        raise DataError(f"the model was trained on arrays of shape (n, {', '.join(map(str, preprocessor.shape))}); give them as a .npy file")
+        shape = ", ".join(map(str, preprocessor.shape))
+        raise DataError(f"the model was trained on arrays of shape (n, {shape}); give them as a .npy file")
     if preprocessor.named:
         return data.read_columns(table_file(path), preprocessor.kinds)
     frame = data.read_columns(table_file(path))
@@ -102,7 +134,7 @@ def open_examples(model: Model, path: str, target: str | None) -> tuple[Any, np.
     frame = data.read_columns(table_file(path), {**model.preprocessor.kinds, **({name: kind} if kind else {})})
     if name not in frame.columns:
         raise DataError(f"{shown(path)} has no column {name!r}{nearest(name, frame.columns)}; name the target with --target")
-    y = data.target_values(frame[name], model.labels and model.labels.names)
+    y = data.target_values(frame[name], model.labels.names if model.labels else None)
     x = frame.drop(name)
     return (x if model.preprocessor.named else data.read_columns(path).drop(name).to_numpy()), y
 

@@ -34,7 +34,8 @@ def result_folder(path: str) -> Path:
         if file.is_file():
             with open(file, "rb") as stream:
                 if beginning not in stream.read(1024):
-                    raise DeltaruleError(f"{shown(file)} was not written by deltarule and is not overwritten; choose another folder with --out")
+                    raise DeltaruleError(f"{shown(file)} was not written by deltarule, so it is not overwritten; choose another folder "
+                                         "with --out")
             if not os.access(file, os.W_OK):
                 raise DeltaruleError(f"{shown(file)} is write-protected; choose another folder with --out")
     return writable_folder(path)

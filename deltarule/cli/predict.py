@@ -31,7 +31,7 @@ def predict(
     model = open_model(model_file)
     if proba and model.labels is None:
         raise DeltaruleError(f"{model_file} predicts numbers, which have no probabilities; leave out --proba")
-    x, notes = model.preprocessor.transform_with_notes(open_inputs(model, inputs))
+    x, notes = model.preprocessor.transform_with_notes(open_inputs(model, inputs), model.network.dtype)
     outputs = model.meaning(model.network.predict(x))
     names, columns = _columns(model, outputs, proba)
     for text in notes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from deltarule.examination import Examination
 
-INDENT = 13
+INDENT = 16
 MOST_CLASSES = 15       # in a confusion table on a terminal; the report shows more
 
 
@@ -25,7 +25,7 @@ def say(heading: str, text: str = "") -> None:
     """A line with a heading at its left; long text is wrapped beside it."""
     width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 110))
     lines = textwrap.wrap(one_line(text), width - INDENT, break_on_hyphens=False) or [""]
-    print("\n".join(f"{one_line(heading) if i == 0 else '':<{INDENT}}{line}".rstrip() for i, line in enumerate(lines)), flush=True)
+    print("\n".join(f"{heading if i == 0 else '':<{INDENT}}{line}".rstrip() for i, line in enumerate(lines)), flush=True)
 
 
 def note(text: str) -> None:
@@ -50,7 +50,8 @@ def show_examination(exam: Examination) -> None:
     print(_indented(columns(rows)))
     if len(exam.classes) <= MOST_CLASSES:
         say("confusion", "rows: true class; columns: predicted")
-        table = [("", *exam.classes)] + [(name, *(n or "." for n in row)) for name, row in zip(exam.classes, scores["confusion_table"], strict=True)]
+        table = [("", *exam.classes)]
+        table += [(name, *(n or "." for n in row)) for name, row in zip(exam.classes, scores["confusion_table"], strict=True)]
         print(_indented(columns(table)))
 
 
@@ -62,8 +63,12 @@ def columns(rows: Sequence[Sequence[Any]], left: int = 1) -> list[str]:
     """
     texts = [[shorten(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    return ["  ".join(cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in texts]
+
+    def line(row: list[str]) -> str:
+        cells = zip(row, widths, strict=True)
+        return "  ".join(f"{cell:<{width}}" if i < left else f"{cell:>{width}}" for i, (cell, width) in enumerate(cells))
+
+    return [line(row).rstrip() for row in texts]
 
 
 def shorten(text: str, most: int = 60) -> str:

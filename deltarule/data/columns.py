@@ -136,7 +136,8 @@ def as_polars(frame: Any, what: str = "x") -> "pl.DataFrame":
 def moments(x: np.ndarray, weights: np.ndarray | None = None, rows_at_once: int = 4096) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column of `x` `(n, columns)` in float64; 1 in place of a deviation of zero.
 
-    With `weights` `(n,)`, not all zero: mean = sum w x / sum w, variance = sum w (x - mean)^2 / sum w. Raises DataError for numbers whose squares overflow float64.
+    With `weights` `(n,)`, not all zero: mean = sum w x / sum w, variance = sum w (x - mean)^2 / sum w.
+    Raises DataError for numbers whose squares overflow float64.
 
     >>> mean, scale = moments(np.array([[1.0, 7.0], [3.0, 7.0]]))
     >>> mean.tolist(), scale.tolist()

@@ -44,7 +44,8 @@ class Preprocessor:
             weights: np.ndarray | None = None) -> "Preprocessor":
         """The rules for inputs like `x`: an array `(n, features)` or `(n, ...)`, or a polars or pandas DataFrame.
 
-        `feature_names` name the columns of an array. Without `standardize` numbers keep their units. `weights` `(n,)`, all
+        Each column of numbers is standardized; columns of one kind, such as pixels, share one scale. `feature_names` name the columns of
+        an array. Without `standardize` numbers keep their units. `weights` `(n,)`, all
         positive: a row of weight 2 counts like two rows in means, deviations, medians and frequencies. Raises DataError for values
         that are not finite in an array (a DataFrame may have gaps), ShapeError for the wrong number of names.
 
@@ -54,7 +55,10 @@ class Preprocessor:
         """
         if is_frame(x):
             frame = as_polars(x)
-            return cls("table", (frame.width,), tuple(fit_column(series, standardize, weights) for series in frame), named=True)
+            columns = tuple(fit_column(series, standardize, weights) for series in frame)
+            if standardize and all(column.kind == "number" and not column.flagged for column in columns):
+                columns = _common_scale(columns, frame.to_numpy())
+            return cls("table", (frame.width,), columns, named=True)
         array = _floats(x)
         shape = array.shape[1:]
         if array.ndim > 2:
@@ -65,7 +69,7 @@ class Preprocessor:
             raise ShapeError(f"x has {shape[0]} columns and there are {len(names)} feature names; give one name per column")
         mean, scale = moments(array, weights) if standardize else (np.zeros(shape), np.ones(shape))
         columns = tuple(Column(name, mean=m, scale=s) for name, m, s in zip(names, map(float, mean), map(float, scale), strict=True))
-        return cls("array", shape, columns, named=bool(feature_names))
+        return cls("array", shape, _common_scale(columns, array) if standardize else columns, named=bool(feature_names))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -177,6 +181,18 @@ class Preprocessor:
         if not (known and finite and fitting and all(column.scale for column in columns)):
             raise ModelFileError("the preprocessing of the model file is damaged (impossible values); save the model again")
         return result
+
+
+def _common_scale(columns: tuple[Column, ...], x: np.ndarray) -> tuple[Column, ...]:
+    """The columns with one offset and range for all where they are measurements of one kind, such as the pixels of an image.
+
+    Taken for that are 16 columns or more, none negative, nine of ten starting at 0, half of them reaching nine tenths of the largest
+    value. Standardizing each alone would blow up the noise of pixels that are nearly always empty.
+    """
+    lowest, highest = x.min(axis=0), x.max(axis=0)
+    largest = float(highest.max())
+    alike = len(columns) >= 16 and largest > 0 and lowest.min() >= 0 and np.mean(lowest == 0) >= 0.9 and np.mean(highest >= 0.9 * largest) >= 0.5
+    return tuple(dataclasses.replace(column, mean=0.0, scale=largest) for column in columns) if alike else columns
 
 
 _KINDS = ("number", "boolean", "date", "category")

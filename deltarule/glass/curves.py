@@ -19,11 +19,13 @@ def learning_curves(history: Any) -> Any:
             ax.plot(history.epochs, history[f"val_{name}"], color=ORANGE, label="validation", **marker)
         if 0 < history.kept_epoch < len(history.epochs):
             ax.axvline(history.kept_epoch, color="0.5", linestyle=":", linewidth=1)
-            ax.annotate(f"kept: {history.kept_epoch}", (history.kept_epoch, 1), xycoords=("data", "axes fraction"), xytext=(3, -10),
-                        textcoords="offset points", fontsize=8, color="0.35")
+            ax.annotate(f"kept: {history.kept_epoch}", (history.kept_epoch, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                        textcoords="offset points", ha="center", fontsize=8, color="0.35")
         values = [value for curve in (name, f"val_{name}") for value in history.get(curve, [])]
         if name == "loss" and values and min(values) > 0 and max(values) > 30 * min(values):
             ax.set_yscale("log")
+            ax.yaxis.set_major_formatter("{x:g}")       # not 10 to a power: setting a formula takes longer than all the rest
+            ax.minorticks_off()
         ax.set_xlabel("epoch")
         ax.set_ylabel(name.replace("_", " "))
         ax.legend(frameon=False)

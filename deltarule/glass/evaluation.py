@@ -57,7 +57,8 @@ def precision_recall_figure(y: ArrayLike, probabilities: ArrayLike, names: Seque
     fig, ax = _square("recall", "precision")
     for label, true, score, colour in _one_against_rest(y, probabilities, names, metrics.average_precision):
         precision, recall, _ = metrics.precision_recall_curve(true, score)
-        ax.plot(*_thin(recall, precision), color=colour, label=f"{label}: area {metrics.average_precision(true, score):.3f}")
+        ax.plot(*_thin(recall[::-1], precision[::-1]), drawstyle="steps-pre", color=colour,
+                label=f"{label}: area {metrics.average_precision(true, score):.3f}")
     ax.legend(frameon=False, loc="lower left", fontsize=9)
     return fig
 
@@ -116,7 +117,8 @@ def _square(x: str, y: str) -> tuple[Any, Any]:
     return fig, ax
 
 
-def _one_against_rest(y: ArrayLike, probabilities: ArrayLike, names: Sequence[str], area: Any) -> list[tuple[str, np.ndarray, np.ndarray, str]]:
+def _one_against_rest(y: ArrayLike, probabilities: ArrayLike, names: Sequence[str],
+                      area: Any) -> list[tuple[str, np.ndarray, np.ndarray, str]]:
     """(label, true 0 or 1, score, colour) of the curves to draw."""
     p = np.asarray(probabilities, float)
     truth = np.eye(p.shape[1], dtype=int)[np.asarray(y)]                # (n, K)
@@ -127,6 +129,8 @@ def _one_against_rest(y: ArrayLike, probabilities: ArrayLike, names: Sequence[st
     if not present:
         return [pooled]
     worst = min(present, key=lambda k: area(truth[:, k], p[:, k]))
+    if area(truth[:, worst], p[:, worst]) == 1:
+        return [pooled]
     return [pooled, (f"worst class, {plain(names[worst])}", truth[:, worst], p[:, worst], ORANGE)]
 
 

@@ -10,7 +10,7 @@ from deltarule.glass.style import BLUE, GREEN, ORANGE
 # What the page's style sheet decides, so that a figure is readable on a light and on a dark page.
 COLOURS = {"#000000": "var(--ink)", "#ebebeb": "var(--line)", "#808080": "var(--muted)", "#595959": "var(--muted)",
            BLUE.lower(): "var(--blue)", ORANGE.lower(): "var(--orange)", GREEN.lower(): "var(--green)"}
-MARGINS = {"left": 0.15, "right": 0.97, "bottom": 0.17, "top": 0.96}
+MARGINS = {"right": 0.97, "bottom": 0.17, "top": 0.94}
 
 
 def inline_svg(fig: Any, name: str, label: str) -> str:
@@ -25,8 +25,8 @@ def inline_svg(fig: Any, name: str, label: str) -> str:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    fig.set_layout_engine("none")       # fixed margins: measuring every text first takes as long as drawing
-    fig.subplots_adjust(**MARGINS)
+    fig.set_layout_engine(None)         # fixed margins: measuring every text first takes as long as drawing
+    fig.subplots_adjust(left=max(map(_left, fig.axes)) / (72 * fig.get_figwidth()), **MARGINS)
     for patch in (fig.patch, *(ax.patch for ax in fig.axes)):
         patch.set_visible(False)
     text = io.StringIO()
@@ -40,6 +40,12 @@ def inline_svg(fig: Any, name: str, label: str) -> str:
     svg = re.sub(r"font(-family)?: [^;\"]*?'DejaVu Sans'[^;\"]*;?", _size_only, svg)
     svg = re.sub(r"#[0-9a-f]{6}", lambda found: COLOURS.get(found[0], found[0]), svg)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1).strip()
+
+
+def _left(ax: Any) -> float:
+    """The points that tick labels and axis label need at the left, judged by the number of letters."""
+    labels = ax.yaxis.get_major_formatter().format_ticks(ax.get_yticks())
+    return 27.0 + 6.4 * max((len(label) for label in labels), default=0)
 
 
 def _size_only(found: re.Match[str]) -> str:

@@ -4,7 +4,6 @@
 the bounds are arguments. So a segment can be replayed exactly, up to the step before something broke.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ from jax import lax
 
 from deltarule.layers.forward import forward
 from deltarule.layers.scope import Array, Tree
+from deltarule.ops.compiling import compiled
 from deltarule.ops.noise import step_key
 from deltarule.rowwise import metric
 from deltarule.training.step import Batch, Learner, step
@@ -49,6 +49,7 @@ class Standing(NamedTuple):
     stopped: Array              # patience is over
 
 
+@compiled("learner")      # one small program instead of one for each array
 def start(learner: Learner, params: Tree, state: Tree, memory: Any = None) -> Standing:
     """The standing before the first step; `memory` is what the optimizer remembers of earlier training, None: nothing."""
     worst = jnp.asarray(jnp.inf, learner.dtype)
@@ -58,7 +59,7 @@ def start(learner: Learner, params: Tree, state: Tree, memory: Any = None) -> St
                     jnp.asarray(-1, jnp.int32), jnp.asarray(0, learner.dtype), jnp.asarray(False))
 
 
-@functools.partial(jax.jit, static_argnames=("learner", "monitor"))
+@compiled("learner", "monitor")
 def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: Rows, watched: Watched | None, orders: Array, seed: Array,
             first: Array, last: Array, epochs: Array, ends: Array, patience: Array) -> tuple[Standing, Array]:
     """Run steps first ... last - 1 of `epochs` epochs; where `ends`, measure the curves after each.

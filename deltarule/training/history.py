@@ -25,6 +25,7 @@ class History(Mapping[str, list[float]]):
     stopped: str = "finished"
     seconds: float = 0.0
     compile_seconds: float = 0.0
+    step_seconds: float = 0.0       # spent on `steps` steps, the first call of the compiled program left out
     steps: int = 0
 
     def __getitem__(self, name: str) -> list[float]:
@@ -52,7 +53,7 @@ class History(Mapping[str, list[float]]):
     @property
     def pace(self) -> str:
         """One line: how long compiling took and how long a step, for example "compile 1.1 s, 0.21 ms/step"."""
-        each = max(self.seconds - self.compile_seconds, 0.0) / max(self.steps, 1)
+        each = self.step_seconds / max(self.steps, 1)
         unit, scale = ("us", 1e6) if each < 1e-4 else ("ms", 1e3)
         return f"compile {self.compile_seconds:.1f} s, {each * scale:.3g} {unit}/step"
 

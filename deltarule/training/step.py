@@ -29,6 +29,7 @@ class Learner:
     steps: int = 1              # in an epoch
     epochs: int = 1             # planned, for schedules
     random: bool = False        # does a layer draw random numbers?
+    quick: bool = False         # so little to do that compiling fast pays more than running fast
 
     def transform(self) -> optax.GradientTransformationExtraArgs:
         """The optimizer as a pair of pure functions."""
