@@ -95,8 +95,8 @@ def main():
         results.append(result)
         mine, theirs = (statistics.median(column) / workload.steps * 1e6 for column in zip(*result["epoch_seconds"], strict=True))
         low, high = result["ratio_spread"]
-        print(f"{workload.name:38s}  {mine:9.1f} us  {theirs:9.1f} us  {result['ratio']:8.2f}x  {low:5.2f} - {high:5.2f}  {workload.target:5.1f}x",
-              flush=True)
+        print(f"{workload.name:38s}  {mine:9.1f} us  {theirs:9.1f} us  {result['ratio']:8.2f}x  {low:5.2f} - {high:5.2f}  "
+              f"{workload.target:5.1f}x", flush=True)
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump({"machine": machine, "results": results}, file, indent=2)

@@ -20,8 +20,8 @@ from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
 from deltarule.losses import CrossEntropy, Loss
 from deltarule.losses import loss as resolve_loss
-from deltarule.optimizers import optimizer as resolve_optimizer
 from deltarule.ops.compiling import compiled
+from deltarule.optimizers import optimizer as resolve_optimizer
 from deltarule.rowwise import metric
 from deltarule.spec import from_json, to_json
 from deltarule.training import prepare

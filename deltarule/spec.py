@@ -52,12 +52,12 @@ def to_json(value: Any) -> Any:
         return [to_json(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
-    cls: Any = value.__class__
-    name = cls.__name__
-    if REGISTRY.get(name) is not cls:
+    name = type(value).__name__
+    registered = REGISTRY.get(name) is type(value)
+    if not registered:
         raise DeltaruleError(f"{name} is not registered, so a file that holds it could not be loaded again; "
                              f"decorate the class with @deltarule.register")
-    changed = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(cls)
+    changed = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)
                if field.init and not _is_default(field, getattr(value, field.name))}
     return {"class": name} | changed
 

@@ -70,7 +70,8 @@ def test_train_says_what_it_chose_and_why_and_writes_three_files(work):
     status, out, err = said["wine"]
     assert (status, err) == (0, "")
     for expected in ("178 rows, 13 columns", "every class in its share, seed 0", "nothing suspicious", "13 - 32 relu - 3 softmax",
-                     "kept epoch 3 of 3", "On 36 rows never seen", "class_1, is right in 38.9%", "precision", "confusion", "model.safetensors"):
+                     "kept epoch 3 of 3", "On 36 rows never seen", "class_1, is right in 38.9%", "precision", "confusion",
+                     "model.safetensors"):
         assert expected in " ".join(out.split())
     assert sorted(contents(folder / "wine")) == FILES
     history = (folder / "wine" / "history.csv").read_text().splitlines()

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import G, dense_forward
 
 import deltarule as dr
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.forward import forward
 from deltarule.layers.scope import flatten
 from deltarule.spec import REGISTRY, from_json, to_json
-from oracles import G, dense_forward
 
 EXAMPLES = {    # one of every layer class, with the shape of a row that it takes
     dr.Dense: (dr.Dense(5, "tanh"), (7,)),

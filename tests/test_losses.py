@@ -112,7 +112,7 @@ def test_no_overflow_at_ten_thousand(value, activation, y):
 
 
 def test_softmax_output_is_not_squashed_twice():
-    """A network that ends in softmax is trained on its pre-activations: the loss is that of its own probabilities, not of softmax(softmax)."""
+    """A network that ends in softmax is trained on its pre-activations: the loss is that of its own probabilities."""
     net = dr.Network([dr.Dense(3, "softmax")], (2,))
     x, y = RNG.normal(size=(13, 2)), RNG.integers(0, 3, 13)
     expected = -np.mean(np.log(net.predict(x)[np.arange(13), y]))

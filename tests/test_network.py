@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import dense_forward, numeric_gradient
 
 import deltarule as dr
 from deltarule import modelfile
 from deltarule.errors import DataError, DeltaruleError, ModelFileError, ShapeError
 from deltarule.layers.scope import flatten
-from oracles import dense_forward, numeric_gradient
 
 X = np.random.default_rng(0).normal(size=(37, 5)).astype("float32")
 LABELS = np.random.default_rng(1).integers(0, 3, 37)
@@ -102,7 +102,7 @@ def changed(tmp_path, change):
     (lambda header, arrays: header["architecture"].update({"class": "os.system"}), r"cannot be rebuilt: unknown class 'os\.system'"),
     (lambda header, arrays: header["architecture"]["layers"][0].update(units=9), r"holds params that do not fit its architecture"),
     (lambda header, arrays: arrays.pop("params/dense_1/bias"), r"holds params that do not fit its architecture"),
-    (lambda header, arrays: arrays["params/dense_1/bias"].__iadd__(0.5), r"gives other outputs for its probe rows than when it was saved"),
+    (lambda header, arrays: arrays["params/dense_1/bias"].__iadd__(0.5), r"gives other outputs for its probe rows than when it was"),
     (lambda header, arrays: header.update(input_shape="abc"), r"cannot be rebuilt|lacks a part"),
     (lambda header, arrays: header.update(dtype="float16"), r"cannot be rebuilt: dtype expected"),
 ])
@@ -134,7 +134,7 @@ def test_settings_survive_json():
     (X[:, :4], ShapeError, r"x has shape \(37, 4\), the network expects \(n, 5\)"),
     (X[0], ShapeError, r"x has shape \(5,\), expected \(rows, features\)"),
     (X[:0], DataError, r"nothing to learn from"),
-    (np.where(np.arange(37)[:, None] == 3, np.nan, X), DataError, r"x holds 5 values that are not finite \(first: nan in row 3, column 0\)"),
+    (np.where(np.arange(37)[:, None] == 3, np.nan, X), DataError, r"x holds 5 values that are not finite \(first: nan in row 3, col"),
     ([["a"] * 5], DataError, r"x holds text in column 0"),
 ])
 def test_mistakes_in_predict(x, kind, message):

@@ -18,9 +18,9 @@ from deltarule.examination import Examination, examine, wilson
 from deltarule.glass import evaluation
 from deltarule.glass.inline import inline_svg
 from deltarule.glass.treatment import treatments
-from deltarule.markup import escaped, join, table, tag
 from deltarule.model import Model
 from deltarule.report import Record, report
+from deltarule.report.markup import escaped, join, table, tag
 
 EVIL = "<script>alert('x')</script> & \"$\\frac$\" \x1b[31m"
 DATE = "1 April 2026"

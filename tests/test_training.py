@@ -192,7 +192,7 @@ def test_divergence_names_the_place_and_restores_the_last_good_weights():
 
 
 def test_divergence_finds_layer_quantity_and_row():
-    """One row among good ones drives a learnt exponential beyond float32: row, layer and quantity are named, the step is the first bad one."""
+    """One row among good ones drives a learnt exponential beyond float32: row, layer and quantity are named, and the first bad step."""
     x, y = np.ones((64, 1), "float32"), np.ones((64, 1), "float32")
     x[41] = 200.0
     net = dr.Network({"scale": dr.Dense(1, "exponential", weights=1.0), "out": dr.Dense(1)}, 1)
@@ -204,8 +204,7 @@ def test_divergence_finds_layer_quantity_and_row():
     assert (report["epoch"], report["step"], report["layer"], report["quantity"], report["row"]) == (1, step + 1, "scale", "activation", 41)
     clean = dr.Network({"scale": dr.Dense(1, "exponential", weights=1.0), "out": dr.Dense(1)}, 1)
     if step:
-        replayed = [rows for rows in order[:step]]
-        clean.fit([(x[rows], y[rows]) for rows in replayed], optimizer=dr.SGD(1e-6), epochs=1)
+        clean.fit([(x[rows], y[rows]) for rows in order[:step]], optimizer=dr.SGD(1e-6), epochs=1)
     for path, value in flatten(net.params).items():
         np.testing.assert_allclose(value, flatten(clean.params)[path], rtol=1e-6)
 

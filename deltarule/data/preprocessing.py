@@ -191,8 +191,9 @@ def _common_scale(columns: tuple[Column, ...], x: np.ndarray) -> tuple[Column, .
     """
     lowest, highest = x.min(axis=0), x.max(axis=0)
     largest = float(highest.max())
-    alike = len(columns) >= 16 and largest > 0 and lowest.min() >= 0 and np.mean(lowest == 0) >= 0.9 and np.mean(highest >= 0.9 * largest) >= 0.5
-    return tuple(dataclasses.replace(column, mean=0.0, scale=largest) for column in columns) if alike else columns
+    if len(columns) < 16 or largest <= 0 or lowest.min() < 0 or np.mean(lowest == 0) < 0.9 or np.mean(highest >= 0.9 * largest) < 0.5:
+        return columns
+    return tuple(dataclasses.replace(column, mean=0.0, scale=largest) for column in columns)
 
 
 _KINDS = ("number", "boolean", "date", "category")

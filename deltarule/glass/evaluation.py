@@ -71,7 +71,7 @@ def calibration_figure(y: ArrayLike, probabilities: ArrayLike, bins: int = 10) -
     fig, ax = _square("probability of the answer", "share of right answers")
     ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
     ax.plot(sure, observed, color=BLUE, linewidth=1)
-    ax.scatter(sure, observed, s=15 + 120 * rows / rows.max(), color=BLUE, alpha=0.8, linewidths=0)
+    ax.scatter(sure, observed, s=15 + 120 * rows / rows.max(), color=BLUE, alpha=0.8, linewidths=0, clip_on=False)
     return fig
 
 
@@ -129,7 +129,7 @@ def _one_against_rest(y: ArrayLike, probabilities: ArrayLike, names: Sequence[st
     if not present:
         return [pooled]
     worst = min(present, key=lambda k: area(truth[:, k], p[:, k]))
-    if area(truth[:, worst], p[:, worst]) == 1:
+    if area(truth[:, worst], p[:, worst]) > 0.9995:      # shown as 1.000: nothing is worst
         return [pooled]
     return [pooled, (f"worst class, {plain(names[worst])}", truth[:, worst], p[:, worst], ORANGE)]
 

@@ -22,11 +22,13 @@ class Compiled:
         self.quick = jax.jit(function, static_argnames=tuple(static), compiler_options=QUICK)
 
     def __call__(self, *arguments: Any, quick: bool = False) -> Any:
+        """The function's value."""
         return (self.quick if quick and jax.default_backend() == "cpu" else self.thorough)(*arguments)
 
     def programs(self) -> int:
         """How many programs have been compiled so far."""
-        return sum(int(program._cache_size()) for program in (self.thorough, self.quick))   # type: ignore[attr-defined]
+        forms: tuple[Any, ...] = (self.thorough, self.quick)
+        return sum(form._cache_size() for form in forms)
 
 
 def compiled(*static: str) -> Callable[[Callable[..., Any]], Compiled]:

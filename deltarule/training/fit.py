@@ -57,7 +57,8 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
     capacity = max(1, min(256, 2**18 // n))     # epochs in one call of the compiled program
     rows, watched = jax.device_put((rows, watched))
     seed = noise_seed(settings)
-    now, history = start(learner, params, state, memory, quick=learner.quick), History({name: [] for name in names[1:]}, planned=settings.epochs)
+    now = start(learner, params, state, memory, quick=learner.quick)
+    history = History({name: [] for name in names[1:]}, planned=settings.epochs)
     pace = Pace(learner.steps)
     done = 0                        # steps of the current epoch
     orders = jnp.asarray(0)

@@ -42,7 +42,8 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
     monitor = which_monitor(settings.monitor, names)
     seed, size = noise_seed(settings), learner.batch_size
     order = jnp.arange(size, dtype=jnp.int32).reshape(1, 1, size)
-    now, history = start(learner, params, state, memory, quick=learner.quick), History({name: [] for name in names}, planned=settings.epochs)
+    now = start(learner, params, state, memory, quick=learner.quick)
+    history = History({name: [] for name in names}, planned=settings.epochs)
     began = time.perf_counter()
 
     def go(rows: Rows, first: int, last: int, ends: bool) -> tuple[Standing, np.ndarray]:

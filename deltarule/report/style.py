@@ -44,11 +44,12 @@ td:first-child, tbody th { font-weight: 600; }
 .confusion .wrong { color: #000000; font-weight: 600; }
 .choices td:first-child { white-space: nowrap; }
 .choices td:last-child { color: var(--muted); min-width: 190px; }
-.pair { display: flex; flex-wrap: wrap; gap: 8px 32px; align-items: flex-start; }
+.pair { display: flex; flex-wrap: wrap; gap: 8px 28px; align-items: flex-start; }
 .pair > div { flex: 0 1 auto; min-width: 0; max-width: 100%; }
 .pair .caption { max-width: 375px; }
 .pair table { font-size: 14px; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 270px), 1fr)); gap: 8px 24px; margin-top: 12px; }
+.pair th, .pair td { padding: 5px 9px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 8px 24px; margin-top: 12px; }
 figure { margin: 0; max-width: 520px; }
 svg { display: block; width: 100%; height: auto; stroke-linejoin: round; }
 svg text { fill: var(--ink); }

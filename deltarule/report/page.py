@@ -8,9 +8,9 @@ from deltarule.data.audit import Finding
 from deltarule.data.dataset import Dataset
 from deltarule.examination import Examination
 from deltarule.glass.treatment import treatments
-from deltarule.markup import Html, escaped, join, table, tag
 from deltarule.model import Model
-from deltarule.report_style import STYLE
+from deltarule.report.markup import Html, escaped, join, table, tag
+from deltarule.report.style import STYLE
 from deltarule.training.history import History
 
 MOST_CLASSES = 25       # in a confusion table; of more only the commonest confusions are listed
