@@ -49,8 +49,7 @@ class SquaredError(Loss):
     "mean": 1/K sum_k e_k^2 (Heon);  "sum": sum_k e_k^2 (Poleski);  "half": 1/2 sum_k e_k^2, so that the mean over n rows
     is 1/(2n) sum ||y - h||^2 (Ibrahimli, Nielsen). Shapes: h and y (batch, K).
 
-    >>> import numpy as np
-    >>> h, y = np.array([[1.0, 2.0]]), np.array([[0.0, 0.0]])
+    >>> h, y = jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 0.0]])
     >>> [float(SquaredError(form).rows(Output(h), y)[0]) for form in ("mean", "sum", "half")]
     [2.5, 5.0, 2.5]
     """
@@ -74,8 +73,7 @@ class SquaredError(Loss):
 class AbsoluteError(Loss):
     """Mean absolute error 1/K sum_k |h_k - y_k|: its minimum is the median. Shapes: h and y (batch, K).
 
-    >>> import numpy as np
-    >>> float(AbsoluteError().rows(Output(np.array([[1.0, -3.0]])), np.zeros((1, 2)))[0])
+    >>> float(AbsoluteError().rows(Output(jnp.array([[1.0, -3.0]])), jnp.zeros((1, 2)))[0])
     2.0
     """
 
@@ -89,8 +87,7 @@ class AbsoluteError(Loss):
 class Huber(Loss):
     """e^2 / 2 where |e| <= delta, delta (|e| - delta/2) beyond: outliers pull linearly only (Huber 1964). Mean over outputs.
 
-    >>> import numpy as np
-    >>> float(Huber(1.0).rows(Output(np.array([[3.0]])), np.zeros((1, 1)))[0])
+    >>> float(Huber(1.0).rows(Output(jnp.array([[3.0]])), jnp.zeros((1, 1)))[0])
     2.5
     """
 
@@ -113,8 +110,7 @@ class Quantile(Loss):
 
     One output for each quantile: h (batch, Q), y (batch, 1). Mean over the quantiles.
 
-    >>> import numpy as np
-    >>> float(Quantile((0.9,)).rows(Output(np.array([[0.0]])), np.ones((1, 1)))[0])
+    >>> round(float(Quantile((0.9,)).rows(Output(jnp.array([[0.0]])), jnp.ones((1, 1)))[0]), 4)
     0.9
     """
 
@@ -146,8 +142,7 @@ class Quantile(Loss):
 class Poisson(Loss):
     """Negative log-likelihood of counts, r - y ln r + ln y!, for a rate r = h ("exponential" or "softplus" output). Sum over outputs.
 
-    >>> import numpy as np
-    >>> float(Poisson().rows(Output(np.array([[1.0]]), np.array([[0.0]]), "exponential"), np.array([[2.0]]))[0].round(4))
+    >>> round(float(Poisson().rows(Output(jnp.array([[1.0]]), jnp.array([[0.0]]), "exponential"), jnp.array([[2.0]]))[0]), 4)
     1.6931
     """
 
@@ -172,8 +167,7 @@ class Gaussian(Loss):
     The output holds, for K targets, K means m and then K logarithms s of the variance: h (batch, 2K), y (batch, K);
     loss = 1/2 sum_k (s_k + (y_k - m_k)^2 exp(-s_k) + ln 2 pi).
 
-    >>> import numpy as np
-    >>> float(Gaussian().rows(Output(np.array([[0.0, 0.0]])), np.zeros((1, 1)))[0].round(4))
+    >>> round(float(Gaussian().rows(Output(jnp.array([[0.0, 0.0]])), jnp.zeros((1, 1)))[0]), 4)
     0.9189
     """
 
@@ -201,9 +195,8 @@ class CrossEntropy(Loss):
     Targets: class numbers (batch,) or one-hot rows (batch, K). Label smoothing s replaces t by (1 - s) t + s / K
     (Szegedy et al. 2016). Lecture row 14.
 
-    >>> import numpy as np
-    >>> a = np.array([[2.0, 0.0, 0.0]])
-    >>> float(CrossEntropy().rows(Output(None, a, "softmax"), np.array([0]))[0].round(4))
+    >>> a = jnp.array([[2.0, 0.0, 0.0]])
+    >>> round(float(CrossEntropy().rows(Output(None, a, "softmax"), jnp.array([0]))[0]), 4)
     0.2395
     """
 
@@ -245,8 +238,7 @@ class BinaryCrossEntropy(Loss):
 
     Shapes: y and y_hat (batch, K), y from 0 to 1; each output is a yes-or-no question of its own. Lecture row 14.
 
-    >>> import numpy as np
-    >>> float(BinaryCrossEntropy().rows(Output(None, np.array([[0.0]]), "sigmoid"), np.array([[1.0]]))[0].round(4))
+    >>> round(float(BinaryCrossEntropy().rows(Output(None, jnp.array([[0.0]]), "sigmoid"), jnp.array([[1.0]]))[0]), 4)
     0.6931
     """
 
@@ -268,8 +260,7 @@ class BinaryCrossEntropy(Loss):
 class Hinge(Loss):
     """max(0, 1 - y h) for targets -1 and 1 (bipolar) and a linear output; sum over outputs. The loss of the support vector machine.
 
-    >>> import numpy as np
-    >>> float(Hinge().rows(Output(np.array([[0.25]])), np.array([[1.0]]))[0])
+    >>> float(Hinge().rows(Output(jnp.array([[0.25]])), jnp.array([[1.0]]))[0])
     0.75
     """
 

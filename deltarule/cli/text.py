@@ -24,7 +24,7 @@ def one_line(text: str) -> str:
 def say(heading: str, text: str = "") -> None:
     """A line with a heading at its left; long text is wrapped beside it."""
     width = max(60, min(shutil.get_terminal_size((110, 24)).columns, 110))
-    lines = textwrap.wrap(one_line(text), width - INDENT, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(one_line(text), width - INDENT, break_on_hyphens=False, break_long_words=False) or [""]
     print("\n".join(f"{heading if i == 0 else '':<{INDENT}}{line}".rstrip() for i, line in enumerate(lines)), flush=True)
 
 
