@@ -39,7 +39,7 @@ class Workload:
 
 
 WORKLOADS = {workload.name: workload for workload in (
-    Workload("784-30-10 sigmoid, SGD, batch 10", (784, 30, 10), "sigmoid", 10, 60_000, "sgd", 3.0, quadratic=True, target=5.0),
-    Workload("784-512-512-10 ReLU, Adam, batch 128", (784, 512, 512, 10), "relu", 128, 60_000, "adam", 1e-3, target=1.8),
+    Workload("784-30-10 sigmoid, SGD, batch 10", (784, 30, 10), "sigmoid", 10, 60_000, "sgd", 3.0, quadratic=True, epochs=3, target=5.0),
+    Workload("784-512-512-10 ReLU, Adam, batch 128", (784, 512, 512, 10), "relu", 128, 60_000, "adam", 1e-3, epochs=2, target=1.8),
     Workload("20-64-64-3 ReLU, Adam, batch 32", (20, 64, 64, 3), "relu", 32, 2_000, "adam", 1e-3, epochs=10),
 )}

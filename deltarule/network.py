@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from deltarule import modelfile
-from deltarule.data.arrays import as_array
+from deltarule.data.arrays import aligned, as_array
 from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
 from deltarule.files import StrPath
 from deltarule.glass.summary import Summary, summarize
@@ -230,7 +230,7 @@ class Network:
         features = prepare.inputs(x, self.input_shape, self.dtype, what[0])
         targets = prepare.targets(y, loss, self.output, len(features), self.dtype, what[1])
         weights = prepare.weights(sample_weight, class_weight, targets)
-        return Rows(features, targets, None if weights is None else weights.astype(self.dtype))
+        return Rows(aligned(features), targets, None if weights is None else weights.astype(self.dtype))
 
     def _validation(self, validation: Any, rows: Rows, loss: Loss) -> tuple[Rows, Rows | None]:
         if validation is None:
