@@ -5,18 +5,25 @@ Before anything else the gradient may be clipped: `clip_value` cuts each of its 
 `clip_norm` shortens the whole of it to that length, g min(1, clip_norm / |g|) (Pascanu, Mikolov and Bengio 2013).
 """
 
+from __future__ import annotations
+
 import abc
 import dataclasses
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import optax
 
 from deltarule.checks import check_number
 from deltarule.errors import DeltaruleError
+from deltarule.lazy import Lazy
 from deltarule.schedules import Rate, Schedule
 from deltarule.spec import nearest, register
+
+if TYPE_CHECKING:
+    import optax
+else:
+    optax = Lazy("optax")
 
 
 @dataclasses.dataclass(frozen=True)

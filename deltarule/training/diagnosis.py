@@ -1,18 +1,25 @@
 """When a number stops being finite: which layer, which quantity, which row, and why most likely."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from deltarule.errors import DivergenceError
 from deltarule.layers.forward import forward
 from deltarule.layers.scope import Array, Tree, flatten
+from deltarule.lazy import Lazy
 from deltarule.ops.noise import step_key
 from deltarule.training.epochs import Standing
 from deltarule.training.step import Batch, Learner, objective
+
+if TYPE_CHECKING:
+    import optax
+else:
+    optax = Lazy("optax")
 
 HUGE_INPUT, HUGE_WEIGHT = 1e3, 1e3
 

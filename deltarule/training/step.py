@@ -1,17 +1,24 @@
 """One training step: forward, loss, backward, update. The whole of learning is in this file."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from deltarule.layers.forward import forward
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, flatten
+from deltarule.lazy import Lazy
 from deltarule.losses import Loss
 from deltarule.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    import optax
+else:
+    optax = Lazy("optax")
 
 
 @dataclass(frozen=True)
