@@ -165,7 +165,7 @@ def test_tables_may_hold_text_gaps_dates_and_truth_values():
     fitted = dr.Classifier(random_state=0).fit(frame, pd.Series(y))
     assert fitted.score(frame, y) == 1.0
     assert fitted.feature_names_in_.tolist() == ["mag", "band", "seen", "night"]
-    polars = pl.from_pandas(frame)
+    polars = pl.DataFrame({"mag": mag, "band": band.tolist(), "seen": frame["seen"].to_numpy(), "night": frame["night"].to_numpy()})
     np.testing.assert_array_equal(fitted.predict_proba(polars), fitted.predict_proba(frame))
     with pytest.raises(DataError, match="fitted on a DataFrame with text, received ndarray; give a DataFrame with the columns mag, band"):
         fitted.predict(frame.to_numpy())
