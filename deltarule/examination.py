@@ -14,7 +14,7 @@ from deltarule.model import Model
 class Examination:
     """The result on test rows: true targets `y` (n,), `outputs` (n, classes) or (n,), `scores` of them, and those of the baseline.
 
-    The baseline knows only the training targets: it always answers their commonest class, or their mean.
+    The baseline knows only the training targets: it always answers their commonest class, or their mean. `origin` says which rows.
     """
 
     target: str
@@ -23,6 +23,7 @@ class Examination:
     outputs: np.ndarray
     scores: dict[str, Any]
     baseline: dict[str, Any]
+    origin: str = "never seen in training"
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -34,7 +35,7 @@ class Examination:
     def sentence(self) -> str:
         """The result in one sentence."""
         n, scores, base = len(self.y), self.scores, self.baseline
-        rows = f"On {n:,} {'row' if n == 1 else 'rows'} never seen in training"
+        rows = f"On {n:,} {'row' if n == 1 else 'rows'} {self.origin}"
         if self.classes is None:
             return (f"{rows} the prediction of {self.target} is off by {scores['rmse']:.4g} (root mean square); "
                     f"always answering the mean of the training part, {base['answer']:.4g}, is off by {base['rmse']:.4g}.")

@@ -221,6 +221,7 @@ def test_evaluate_a_file_with_the_baseline_of_the_training(work):
 def test_evaluate_a_data_set(work):
     folder, _ = work
     status, out, err = run("evaluate", folder / "diabetes" / "model.safetensors", "diabetes")
+    assert "On 442 rows of diabetes the prediction" in " ".join(out.split())     # they need not be new to the model
     assert status == 0
     assert "RMSE" in out
     assert "so this result flatters it" in err

@@ -1,5 +1,6 @@
 """deltarule evaluate: how good a saved model is on other rows whose answers are known."""
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from deltarule.cli.output import print_json
 from deltarule.cli.text import note, shorten, show_examination
 from deltarule.errors import DataError
 from deltarule.examination import examine
+from deltarule.files import shown
 
 
 def evaluate(
@@ -41,7 +43,7 @@ def evaluate(
     if json:
         print_json({"result": exam.to_json(), "notes": notes})
     else:
-        show_examination(exam)
+        show_examination(dataclasses.replace(exam, origin=f"of {shown(source)}"))
 
 
 def _kind(classes: tuple[str, ...] | None) -> str:

@@ -108,6 +108,8 @@ def _learning(record: Record) -> Html:
     held = "val_loss" in history
     caption = ("Validation rows were held out of the training part to see when to stop; the test rows play no part in these curves."
                if held else "No rows were held out for validation, so these curves show how well the training rows were learnt.")
+    if record.model.scaler is not None:
+        caption += " The target was scaled to spread 1 for training: errors here are in units of its standard deviation."
     return _section("How it learnt", tag("p", f"The network {history.summary}; {history.seconds:.1f} s of training ({history.pace})."),
                     tag("div", *figures, class_="figures"), tag("p", caption, class_="caption"))
 
