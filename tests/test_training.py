@@ -318,3 +318,25 @@ def test_history_is_a_dict_with_a_frame_and_a_figure():
     assert [ax.get_ylabel() for ax in axes] == ["loss", "accuracy"]
     np.testing.assert_array_equal(axes[0].lines[1].get_ydata(), history["val_loss"])
     assert dataclasses.replace(history, stopped="interrupted").summary.endswith("(interrupted, 4 planned)")
+
+
+@pytest.mark.parametrize(("steps", "each"), [(1, 1e-5), (7, 1e-3), (6000, 1e-4), (469, 0.05), (100_000, 1e-6)])
+def test_python_looks_up_twice_a_second(steps, each):
+    """Whatever a step takes, the calls cover every step of every epoch once, and none runs much longer than half a second."""
+    from deltarule.training.fit import FIRST_STEPS, SEGMENT_SECONDS, Pace
+    from deltarule.training.history import History
+    pace, history, done, epoch, planned = Pace(steps), History(), 0, 0, 40
+    for call in range(10_000):
+        first, last, epochs = pace.bounds(done, planned - epoch)
+        assert first == done
+        assert first < last <= steps
+        assert epochs == 1 or (first, last) == (0, steps)
+        count = (last - first) * epochs
+        assert count <= (FIRST_STEPS if call < 2 else max(1, SEGMENT_SECONDS / each * 1.01))
+        pace.learn(count, count * each + (2.0 if call == 0 else 0.0), history)     # the first call compiles for two seconds
+        done = 0 if last == steps else last
+        epoch += epochs if last == steps else 0
+        if epoch >= planned:
+            break
+    assert epoch == planned
+    assert history.step_seconds == pytest.approx(history.steps * each)

@@ -57,8 +57,8 @@ def train(
 ) -> int:
     """Train a network on a data set or a table file, and test it on rows it never saw.
 
-    Architecture, loss and everything else that is not given is chosen from the data, and the reasons are printed. The folder
-    then holds model.safetensors, report.html (open it in a browser) and history.csv.
+    Architecture, loss and everything else that is not given is chosen from the data, with reasons.
+    The folder then holds model.safetensors, report.html (open it in a browser) and history.csv.
     """
     given = {"hidden": _units(hidden), "dropout": dropout, "learning_rate": _rate(learning_rate), "epochs": epochs,
              "batch_size": batch_size, "patience": patience, "activation": activation}

@@ -17,6 +17,7 @@ from deltarule.training.history import History
 from deltarule.training.step import Learner
 
 SEGMENT_SECONDS = 0.5       # how long the compiled program runs before Python looks up
+FIRST_STEPS = 20            # in each of the first two calls, when the pace is not known yet
 NEVER = 2**30
 
 
@@ -69,14 +70,13 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
             first, last, epochs = pace.bounds(done, min(capacity, settings.epochs - epoch))
             if ordered[0] != epoch or ordered[1] < epochs:
                 orders, ordered = batch_orders(settings, epoch, epochs, capacity, n, learner.batch_size), (epoch, epochs)
-            before, clock = now, time.perf_counter()
-            ends = last == learner.steps
+            clock, ends = time.perf_counter(), last == learner.steps
             arguments = (orders, seed, settings.patience or NEVER)
-            now, curves = jax.block_until_ready(_advance(learner, monitor, now, rows, watched, arguments, first, last, epochs, ends))
-            count = int(now.epoch) - epoch
+            after, curves = jax.block_until_ready(_advance(learner, monitor, now, rows, watched, arguments, first, last, epochs, ends))
+            count = int(after.epoch) - epoch
             pace.learn((last - first) * max(count, 1), time.perf_counter() - clock, history)
-            if int(now.bad) >= 0:
-                good, whole, bad = _replay(learner, monitor, before, now, rows, watched, arguments, first, ends)
+            if int(after.bad) >= 0:
+                good, whole, bad = _replay(learner, monitor, now, after, rows, watched, arguments, first, ends)
                 _record(history, np.asarray(curves)[:whole, 1:])
                 history.stopped, history.kept_epoch = "diverged", int(good.epoch)
                 which = np.asarray(orders[whole, bad])
@@ -84,7 +84,7 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
                 error.run = Run(good.params, good.state, history)
                 raise error
             _record(history, np.asarray(curves)[:count, 1:])
-            done = 0 if ends else last
+            now, done = after, 0 if ends else last
             if report:
                 report(history, done)
         if bool(now.stopped):
@@ -163,8 +163,8 @@ class Pace:
 
     def bounds(self, done: int, capacity: int) -> tuple[int, int, int]:
         """First step, last step (exclusive) and number of epochs of the next call."""
-        if self.calls == 0:
-            return done, min(self.steps, done + 50), 1      # the first call compiles: keep it short
+        if self.calls < 2:      # the first call compiles, the second is the first to show the pace: both are short
+            return done, min(self.steps, done + FIRST_STEPS), 1
         budget = int(SEGMENT_SECONDS / max(self.each, 1e-7))
         if done > 0 or budget < self.steps:
             return done, min(self.steps, done + max(budget, 1)), 1
@@ -176,7 +176,6 @@ class Pace:
         history.steps += steps
         if self.calls == 1:
             history.compile_seconds, history.steps = seconds, 0
-            self.each = seconds / max(steps, 1) if seconds < 0.05 else SEGMENT_SECONDS / 2000
         else:
             self.each = seconds / max(steps, 1)
             history.step_seconds += seconds
