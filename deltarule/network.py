@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from deltarule import modelfile
+from deltarule.arguments import hashable, pair, refuse_for_stream, row_shape, settings_of, sized, valid_dtype, valid_seed
 from deltarule.data.arrays import aligned, as_array
 from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
 from deltarule.files import StrPath
@@ -26,7 +27,7 @@ from deltarule.rowwise import metric
 from deltarule.spec import from_json, to_json
 from deltarule.training import prepare
 from deltarule.training.epochs import Rows, Watched, measure
-from deltarule.training.fit import Run, Settings, fit
+from deltarule.training.fit import Run, fit
 from deltarule.training.history import History
 from deltarule.training.progress import Progress
 from deltarule.training.step import Learner
@@ -62,9 +63,9 @@ class Network:
     def __init__(self, layers: Layer | Sequence[Layer] | dict[str, Layer], input_shape: int | Sequence[int], seed: int = 0,
                  dtype: str = "float32"):
         self.layer = as_layer(layers, "Network")
-        self.input_shape = _shape(input_shape)
-        self.seed, self.dtype = _seed(seed), _dtype(dtype)
-        _hashable(self.layer)
+        self.input_shape = row_shape(input_shape)
+        self.seed, self.dtype = valid_seed(seed), valid_dtype(dtype)
+        hashable(self.layer)
         with _precision(dtype):
             self.plan, self.output = plan(self.layer, self.input_shape, dtype)
         self.params: Tree = draw(self.plan.params, self.seed, dtype)
@@ -103,7 +104,7 @@ class Network:
         >>> sorted(net.evaluate(np.zeros((4, 2)), np.array([0, 1, 2, 0])))
         ['accuracy', 'loss']
         """
-        x, y = _pair(x, y)
+        x, y = pair(x, y)
         learner = self._learner(self._loss(loss), metrics)
         rows = self._rows(x, y, learner.loss, sample_weight, None)
         with _precision(self.dtype):
@@ -136,16 +137,16 @@ class Network:
         stops being finite; the network then holds the last good weights.
         """
         learner = self._learner(self._loss(loss, fresh=True), metrics, optimizer=resolve_optimizer(optimizer), l1=l1, l2=l2)
-        settings = _settings(self, epochs, patience, monitor, keep, shuffle, validation is not None)
+        settings = settings_of(self.seed, self.epochs_trained, epochs, patience, monitor, keep, shuffle, validation is not None)
         if streaming := is_stream(x, y):
-            _refuse_for_stream(sample_weight, class_weight, validation)
+            refuse_for_stream(sample_weight, class_weight, validation)
             rows, held, x = self._first_rows(x, learner.loss, validation)
-            learner = _sized(learner, len(rows.x), len(rows.x), number_of_batches(x, learner.optimizer))
+            learner = sized(learner, len(rows.x), len(rows.x), number_of_batches(x, learner.optimizer))
         else:
-            x, y = _pair(x, y)
+            x, y = pair(x, y)
             rows = self._rows(x, y, learner.loss, sample_weight, class_weight)
             rows, held = self._validation(validation, rows, learner.loss)
-            learner = _sized(learner, len(rows.x), batch_size)
+            learner = sized(learner, len(rows.x), batch_size)
         learner = self._planned(learner, learner.batch_size * learner.steps, epochs)
         memory = self._memory(learner) if resume else None
         self.training = {"loss": to_json(learner.loss), "metrics": list(learner.metrics), "optimizer": to_json(learner.optimizer),
@@ -238,7 +239,7 @@ class Network:
         if isinstance(validation, (int, float)):
             train, held = prepare.held_out(validation, rows.x, rows.y, self.seed)
             return _subset(rows, train), _subset(rows, held)
-        x, y, *weight = validation if isinstance(validation, (tuple, list)) else _pair(validation, None)
+        x, y, *weight = validation if isinstance(validation, (tuple, list)) else pair(validation, None)
         return rows, self._rows(x, y, loss, weight[0] if weight else None, None, ("validation x", "validation y"))
 
     def _batch(self, batch: Any, loss: Loss) -> Rows:
@@ -265,15 +266,6 @@ class Network:
     def _take(self, run: Run) -> None:
         self.params, self.state = jax.tree.map(np.array, (run.params, run.state))
         self.epochs_trained += len(run.history.epochs)
-
-
-def load(path: StrPath) -> Network:
-    """The network in a file that `Network.save` wrote; its probe rows must give the stored outputs again.
-
-    Nothing in the file is imported or executed: layer names are looked up in the closed registry. Raises ModelFileError
-    for a file that is missing, damaged, foreign or from a newer version.
-    """
-    return restore(*modelfile.read_model(path), str(path))
 
 
 def restore(header: dict[str, Any], arrays: dict[str, np.ndarray], path: str) -> Network:
@@ -319,36 +311,6 @@ def _chunks(x: np.ndarray, fewest: int) -> Iterator[tuple[np.ndarray, int]]:
         yield filled, len(part)
 
 
-def _sized(learner: Learner, n: int, batch_size: int | None, steps: int | None = None) -> Learner:
-    if batch_size is None or learner.optimizer.whole_set:
-        batch_size = n
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise DeltaruleError(f"batch_size expected a whole number from 1 on, or None for the whole set, received {batch_size!r}")
-    size = min(int(batch_size), n)
-    return dataclasses.replace(learner, batch_size=size, steps=steps or -(-n // size))
-
-
-def _refuse_for_stream(sample_weight: Any, class_weight: Any, validation: Any) -> None:
-    if sample_weight is not None or class_weight is not None:
-        raise DeltaruleError("batches carry their own weights: give triples (x, y, weights) instead of sample_weight or class_weight")
-    if isinstance(validation, (int, float)):
-        raise DeltaruleError("a fraction cannot be held out of an iterable of batches; give validation=(x, y)")
-
-
-def _settings(net: Network, epochs: int, patience: int | None, monitor: str, keep: str, shuffle: bool, validated: bool) -> Settings:
-    for name, value in (("epochs", epochs), ("patience", patience)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
-            raise DeltaruleError(f"{name} expected a whole number from 1 on, received {value!r}")
-    if epochs is None:
-        raise DeltaruleError("epochs expected a whole number from 1 on, received None")
-    if keep not in ("auto", "best", "last"):
-        raise DeltaruleError(f"keep expected 'best', 'last' or 'auto', received {keep!r}")
-    if monitor == "auto":
-        monitor = "val_loss" if validated else "loss"
-    return Settings(int(epochs), net.seed, net.epochs_trained, shuffle, monitor, patience if validated else None,
-                    ("best" if validated else "last") if keep == "auto" else keep)
-
-
 def _subset(rows: Rows, which: np.ndarray) -> Rows:
     if rows.weights is None:
         return Rows(rows.x[which], rows.y[which], None)
@@ -356,43 +318,8 @@ def _subset(rows: Rows, which: np.ndarray) -> Rows:
     return Rows(rows.x[which], rows.y[which], weights / weights.mean())
 
 
-def _pair(x: Any, y: Any) -> tuple[Any, Any]:
-    """x and y from two arguments or from one `Dataset`."""
-    if y is None:
-        if not (hasattr(x, "x") and hasattr(x, "y")):
-            raise DeltaruleError("expected targets y beside x, or a Dataset, or an iterable of batches (x, y)")
-        return x.x, x.y
-    return x, y
-
-
 @contextlib.contextmanager
 def _precision(dtype: str) -> Iterator[None]:
     """Within it JAX computes in float64 where the network does."""
     with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
         yield
-
-
-def _hashable(layer: Layer) -> None:
-    try:
-        hash(layer)
-    except TypeError as error:
-        raise DeltaruleError(f"fields of a layer must be numbers, strings, tuples or layers ({error}); write tuples for lists") from None
-
-
-def _shape(input_shape: Any) -> tuple[int, ...]:
-    shape = (input_shape,) if isinstance(input_shape, (int, np.integer)) else tuple(input_shape)
-    if not shape or not all(isinstance(size, (int, np.integer)) and size >= 1 for size in shape):
-        raise DeltaruleError(f"input_shape expected the shape of one row, such as (64,) or (28, 28, 1), received {input_shape!r}")
-    return tuple(map(int, shape))
-
-
-def _seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-        raise DeltaruleError(f"seed expected a whole number from 0 to 2**32 - 1, received {seed!r}")
-    return int(seed)
-
-
-def _dtype(dtype: str) -> str:
-    if dtype not in ("float32", "float64"):
-        raise DeltaruleError(f"dtype expected 'float32' or 'float64', received {dtype!r}")
-    return dtype

@@ -19,6 +19,7 @@ FLOORS = [
     {"optimizers", "metrics", "layers"},
     {"data"},
     {"training", "glass"},
+    {"arguments"},
     {"network"},
     {"automatic"},
     {"model"},
