@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ["DELTARULE_CACHE"] = "off"       # tests compile for themselves and leave nothing behind
 
 import hypothesis
 import jax

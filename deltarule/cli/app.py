@@ -8,6 +8,7 @@ import deltarule
 from deltarule.cli.evaluate import evaluate
 from deltarule.cli.inspect import inspect
 from deltarule.cli.predict import predict
+from deltarule.cli.programs import keep_programs
 from deltarule.cli.train import train
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -25,6 +26,7 @@ def _version(wanted: bool) -> None:
 def about(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
                                                 help="Show the version and exit.")] = False) -> None:
     """Train, check and use neural networks on your own data."""
+    keep_programs()
 
 
 for command in (train, predict, evaluate, inspect):
