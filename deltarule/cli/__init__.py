@@ -1,5 +1,6 @@
 """The command `deltarule`. Whatever the user can mend is one line on standard error and exit status 2, never a trace."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     deltarule 0.1.0
     0
     """
+    gc.set_threshold(100_000)       # a command makes little garbage, and imports much that is none
     import typer
     from typer.exceptions import TyperException
 
