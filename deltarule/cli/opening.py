@@ -9,7 +9,7 @@ import numpy as np
 from deltarule import data
 from deltarule.data.columns import Column
 from deltarule.data.dataset import Dataset
-from deltarule.data.delimited import ENDINGS
+from deltarule.data.delimited import ENDINGS, is_number
 from deltarule.data.preprocessing import Labels, Preprocessor
 from deltarule.errors import DataError
 from deltarule.files import shown
@@ -146,12 +146,4 @@ def _target_kind(model: Model) -> str | None:
     names = model.labels.names
     if set(names) <= {"true", "false"}:
         return "boolean"
-    return "number" if all(_is_number(name) for name in names) else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return "number" if all(is_number(name) for name in names) else None

@@ -152,7 +152,7 @@ def _check_widths(file: str, widths: list[int], lines: list[int]) -> None:
 def _header(file: str, cells: list[str]) -> tuple[list[str], int, tuple[str, ...]]:
     """The column names, the index of the first row of data, and what was noticed."""
     names = [cell.strip() for cell in cells]
-    if all(_is_number(name) for name in names):
+    if all(is_number(name) for name in names):
         note = "the first line holds numbers, so there is no header: columns are called column_1, column_2, ..."
         return [f"column_{j}" for j in range(1, len(names) + 1)], 0, (note,)
     names = [name or f"column_{j}" for j, name in enumerate(names, 1)]
@@ -162,7 +162,12 @@ def _header(file: str, cells: list[str]) -> tuple[list[str], int, tuple[str, ...
     return names, 1, ()
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether Python reads the text as a number.
+
+    >>> is_number("1e-3"), is_number("V")
+    (True, False)
+    """
     try:
         float(text)
     except ValueError:
