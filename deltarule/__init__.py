@@ -22,10 +22,12 @@ from deltarule.errors import DivergenceError as DivergenceError
 from deltarule.errors import ModelFileError as ModelFileError
 from deltarule.errors import ShapeError as ShapeError
 from deltarule.layers import Activation as Activation
+from deltarule.layers import BatchNorm as BatchNorm
 from deltarule.layers import Dense as Dense
 from deltarule.layers import Dropout as Dropout
 from deltarule.layers import Flatten as Flatten
 from deltarule.layers import Layer as Layer
+from deltarule.layers import LayerNorm as LayerNorm
 from deltarule.layers import LeakyReLU as LeakyReLU
 from deltarule.layers import Parallel as Parallel
 from deltarule.layers import ParametricReLU as ParametricReLU
@@ -49,21 +51,29 @@ from deltarule.schedules import StepDecay as StepDecay
 from deltarule.schedules import WarmupCosine as WarmupCosine
 from deltarule.spec import register as register
 from deltarule.training.history import History as History
+from deltarule.training.recording import Record as Record
 
 if _collecting:
     _gc.enable()
 
 if TYPE_CHECKING:
+    from deltarule import figures as figures
+    from deltarule import textbook as textbook
     from deltarule.estimators import Classifier as Classifier
     from deltarule.estimators import Regressor as Regressor
     from deltarule.model import Model as Model
     from deltarule.model import load as load
+    from deltarule.preflight import check as check
 
-_LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model"}
+_LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
+         "check": "deltarule.preflight"}
+_MODULES = ("figures", "textbook")
 
 
 def __getattr__(name: str) -> Any:
-    """What costs time to import (scikit-learn) is imported when first used."""
+    """What costs time to import (scikit-learn), and what only seeing and learning need, is imported when first used."""
+    if name in _MODULES:
+        return _import_module(f"deltarule.{name}")
     if name in _LAZY:
         return getattr(_import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'deltarule' has no attribute {name!r}")

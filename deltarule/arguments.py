@@ -8,6 +8,7 @@ import numpy as np
 from deltarule.errors import DeltaruleError
 from deltarule.layers.layer import Layer
 from deltarule.training.fit import Settings
+from deltarule.training.recording import Record
 from deltarule.training.step import Learner
 
 
@@ -30,7 +31,7 @@ def refuse_for_stream(sample_weight: Any, class_weight: Any, validation: Any) ->
 
 
 def settings_of(seed: int, trained: int, epochs: int, patience: int | None, monitor: str, keep: str, shuffle: bool,
-                validated: bool) -> Settings:
+                validated: bool, goal: float | None = None) -> Settings:
     """The settings of a call of `fit`; "auto" is decided by whether there is validation. Raises DeltaruleError for values out of range."""
     for name, value in (("epochs", epochs), ("patience", patience)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
@@ -39,10 +40,19 @@ def settings_of(seed: int, trained: int, epochs: int, patience: int | None, moni
         raise DeltaruleError("epochs expected a whole number from 1 on, received None")
     if keep not in ("auto", "best", "last"):
         raise DeltaruleError(f"keep expected 'best', 'last' or 'auto', received {keep!r}")
+    if goal is not None and (isinstance(goal, bool) or not isinstance(goal, (int, float, np.number)) or not np.isfinite(goal)):
+        raise DeltaruleError(f"goal expected the value of the monitored curve at which to stop, received {goal!r}")
     if monitor == "auto":
         monitor = "val_loss" if validated else "loss"
     return Settings(int(epochs), seed, trained, shuffle, monitor, patience if validated else None,
-                    ("best" if validated else "last") if keep == "auto" else keep)
+                    ("best" if validated else "last") if keep == "auto" else keep, None if goal is None else float(goal))
+
+
+def valid_record(record: Any) -> Record | None:
+    """The record. Raises DeltaruleError for anything but a `Record` or None."""
+    if record is not None and not isinstance(record, Record):
+        raise DeltaruleError(f"record expected a Record, such as Record(every=10), received {record!r}")
+    return record
 
 
 def pair(x: Any, y: Any) -> tuple[Any, Any]:

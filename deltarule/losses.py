@@ -276,12 +276,41 @@ class Hinge(Loss):
         return jnp.sum(over_outputs(jnp.maximum(0, 1 - y * output.h)), axis=-1)
 
 
+@register
+@dataclass(frozen=True)
+class Perceptron(Loss):
+    """(y_hat - y) a with y_hat = g(a) taken as given, so that dL/da = y_hat - y: the perceptron rule w <- w + eta (y - y_hat) x.
+
+    For a "step" output with targets 0 and 1 (binary) or a "sign" output with targets -1 and 1 (bipolar); zero where the answer
+    is right. Sum over outputs. Rosenblatt 1958, lecture row 3.
+
+    >>> a = jnp.array([[0.5], [-2.0]])
+    >>> Perceptron().rows(Output(jnp.array([[1.0], [0.0]]), a, "step"), jnp.array([[0.0], [0.0]])).tolist()
+    [0.5, -0.0]
+    """
+
+    def check(self, output: Output, y: np.ndarray) -> None:
+        """Targets that are the two values of the output's step."""
+        needs_output(self, output, ("step", "sign"))
+        same_shape(output, y, self)
+        values = (0, 1) if output.activation == "step" else (-1, 1)
+        if y.size and not np.isin(y, values).all():
+            wrong = y[~np.isin(y, values)].flat[0]
+            other = "bipolar output is Dense(K, 'sign')" if output.activation == "step" else "binary output is Dense(K, 'step')"
+            raise DeltaruleError(f"{name_of(self)} expected targets {values[0]} and {values[1]} for {output.activation!r}, "
+                                 f"received {wrong:g}; the {other}")
+
+    def rows(self, output: Output, y: Array) -> Array:
+        """Sum of (y_hat - y) a."""
+        return jnp.sum(over_outputs((jax.lax.stop_gradient(output.h) - y) * output.a), axis=-1)
+
+
 LOSSES: dict[str, Loss] = {
     "squared_error": SquaredError(), "mean_squared_error": SquaredError(), "mse": SquaredError(),
     "sum_squared_error": SquaredError("sum"), "quadratic": SquaredError("half"),
     "absolute_error": AbsoluteError(), "mean_absolute_error": AbsoluteError(), "mae": AbsoluteError(),
     "huber": Huber(), "quantile": Quantile(), "poisson": Poisson(), "gaussian": Gaussian(),
-    "cross_entropy": CrossEntropy(), "binary_cross_entropy": BinaryCrossEntropy(), "hinge": Hinge(),
+    "cross_entropy": CrossEntropy(), "binary_cross_entropy": BinaryCrossEntropy(), "hinge": Hinge(), "perceptron": Perceptron(),
 }
 
 
@@ -297,7 +326,7 @@ def loss(value: Any, activation: Any = None) -> Loss:
         return value
     if value == "auto":
         return LOSSES[{"softmax": "cross_entropy", "log_softmax": "cross_entropy", "sigmoid": "binary_cross_entropy",
-                       "exponential": "poisson"}.get(activation, "squared_error")]
+                       "exponential": "poisson", "step": "perceptron", "sign": "perceptron"}.get(activation, "squared_error")]
     if not isinstance(value, str) or value not in LOSSES:
         raise DeltaruleError(f"unknown loss {value!r}{nearest(str(value), LOSSES)}")
     return LOSSES[value]

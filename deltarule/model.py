@@ -12,6 +12,8 @@ from deltarule.data.dataset import Dataset
 from deltarule.data.preprocessing import Labels, Preprocessor, TargetScaler
 from deltarule.errors import ModelFileError
 from deltarule.files import StrPath
+from deltarule.glass.findings import Findings
+from deltarule.glass.trace import Trace
 from deltarule.network import Network, restore
 from deltarule.training.history import History
 
@@ -45,19 +47,25 @@ class Model:
         """
         problem = cls.problem(data)
         choices = choices or automatic.choose(problem, **given)
+        model, train, held = cls.untrained(data, choices, seed=seed, problem=problem)
+        x = model.preprocessor.transform(train.x)
+        validation = (model.preprocessor.transform(held.x), model.encoded(held.y)) if held is not None else None
+        history = model.network.fit(x, model.encoded(train.y), validation=validation, progress=progress, on_segment=on_segment,
+                                    **automatic.options(choices))
+        return model, history
+
+    @classmethod
+    def untrained(cls, data: Dataset, choices: Choices, *, seed: int = 0,
+                  problem: Problem | None = None) -> tuple["Model", Dataset, Dataset | None]:
+        """The model that `train` begins with, the rows that it will learn from, and the validation rows."""
+        problem = problem or cls.problem(data)
         train, held = data.split(choices.validation, seed=seed) if choices.validation else (data, None)
         preprocessor = Preprocessor.fit(train.x, None if data.is_table else data.feature_names or None)
         labels = Labels(data.class_names) if data.class_names else None
-        scaler = None if labels else TargetScaler.fit(train.y)
-        x = preprocessor.transform(train.x)
-        network = automatic.build(Problem(len(train), x.shape[1:], problem.classes, problem.outputs), choices, seed)
+        network = automatic.build(Problem(len(train), preprocessor.output_shape, problem.classes, problem.outputs), choices, seed)
         about = {"name": data.name, "source": data.source, "target": data.target_name, "rows": len(data), "problem": data.problem,
                  "choices": [list(reason) for reason in choices.reasons]}
-        model = cls(network, preprocessor, labels, scaler, about)
-        validation = (preprocessor.transform(held.x), model.encoded(held.y)) if held is not None else None
-        history = network.fit(x, model.encoded(train.y), validation=validation, progress=progress, on_segment=on_segment,
-                              **automatic.options(choices))
-        return model, history
+        return cls(network, preprocessor, labels, None if labels else TargetScaler.fit(train.y), about), train, held
 
     @staticmethod
     def problem(data: Dataset) -> Problem:
@@ -106,6 +114,16 @@ class Model:
             scaled = self.scaler.transform(y, self.network.dtype) if self.scaler is not None else y
             return scaled[:, None] if scaled.ndim == 1 else scaled
         return y.astype(np.float32)[:, None] if self.network.output_shape == (1,) else y
+
+    # ----------------------------------------------------------------- seeing
+
+    def trace(self, x: Any, y: np.ndarray | None = None) -> Trace:
+        """`Network.trace` for raw inputs; y as in `evaluate`."""
+        return self.network.trace(self.preprocessor.transform(x, self.network.dtype), None if y is None else self.encoded(y))
+
+    def doctor(self, x: Any, y: np.ndarray) -> Findings:
+        """`Network.doctor` for raw inputs; y as in `evaluate`."""
+        return self.network.doctor(self.preprocessor.transform(x, self.network.dtype), self.encoded(y))
 
     # ----------------------------------------------------------------- saving
 

@@ -10,11 +10,13 @@ import jax
 import numpy as np
 
 from deltarule import modelfile
-from deltarule.arguments import hashable, pair, refuse_for_stream, row_shape, settings_of, sized, valid_dtype, valid_seed
+from deltarule.arguments import hashable, pair, refuse_for_stream, row_shape, settings_of, sized, valid_dtype, valid_record, valid_seed
 from deltarule.data.arrays import aligned, as_array
 from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
 from deltarule.files import StrPath
+from deltarule.glass.findings import Findings
 from deltarule.glass.summary import Summary, summarize
+from deltarule.glass.trace import Trace, watch, watch_both_ways
 from deltarule.layers.composition import as_layer
 from deltarule.layers.forward import forward, plan
 from deltarule.layers.layer import Layer
@@ -30,6 +32,7 @@ from deltarule.training.epochs import Rows, Watched, measure
 from deltarule.training.fit import Run, fit
 from deltarule.training.history import History
 from deltarule.training.progress import Progress
+from deltarule.training.recording import Record
 from deltarule.training.step import Learner
 from deltarule.training.stream import first_batch, fit_stream, is_stream, needs_pair, number_of_batches
 
@@ -73,6 +76,7 @@ class Network:
         self.training: dict[str, Any] = {}      # the recipe of the last call of fit, as plain JSON
         self.epochs_trained = 0
         self.memory: Any = None                 # of the optimizer, kept by fit(resume=True)
+        self.history: History | None = None     # of the last call of fit
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -112,13 +116,70 @@ class Network:
             values = _measure(learner, self.params, self.state, jax.device_put(watched))[0]
         return dict(zip(("loss", *learner.metrics), map(float, values), strict=True))
 
+    # ----------------------------------------------------------------- seeing
+
+    def trace(self, x: Any, y: Any = None, *, loss: str | Loss = "auto") -> Trace:
+        """Every quantity of one pass, by layer path: inputs, pre-activations, activations and, with y, deltas and gradients.
+
+        Shapes as in `fit`; runs in predict mode, as one compiled pass. Raises ShapeError or DataError for data that do not fit.
+
+        >>> import deltarule as dr
+        >>> net = dr.Network([dr.Dense(1, "sigmoid", weights="zeros")], input_shape=(2,))
+        >>> net.trace([[3.0, 4.0]], [[1.0]])["dense_1"].delta.tolist()
+        [[-0.5]]
+        """
+        features = prepare.inputs(x, self.input_shape, self.dtype)
+        quick = len(features) * self._multiply_adds <= LITTLE_WORK
+        with _precision(self.dtype):
+            if y is None:
+                passed, targets = watch(self.layer, self.dtype, self.params, self.state, features, quick=quick), None
+            else:
+                resolved = self._loss(loss)
+                targets = prepare.targets(y, resolved, self.output, len(features), self.dtype)
+                passed = watch_both_ways(self.layer, resolved, self.dtype, self.params, self.state, features, targets, quick=quick)
+
+        def again(number: int) -> Trace:
+            one = slice(number, number + 1)
+            return self.trace(features[one], None if targets is None else targets[one], loss=loss)
+
+        rate = self.training.get("optimizer", {}).get("learning_rate")
+        return Trace(passed, self.params, self.plan.visits, targets, again, rate if isinstance(rate, (int, float)) else None)
+
+    def doctor(self, x: Any, y: Any = None, *, validation: Any = None, loss: str | Loss = "auto",
+               learning_rate: float | None = None) -> Findings:
+        """What keeps the network from learning, as seen on rows x and y: findings with evidence and remedy; print them.
+
+        Shapes as in `fit`. `validation` is that of `fit`: a pair (x, y), or the fraction that was held out. The learning rate tried is
+        that of the last training (before any: Adam's). At most 2,000 rows are looked at; the network stays as it is. Raises
+        ShapeError or DataError for data that do not fit, DeltaruleError for a learning rate that is none.
+
+        >>> import deltarule as dr
+        >>> net = dr.Network([dr.Dense(3, "relu", weights="zeros"), dr.Dense(2, "softmax")], input_shape=(4,))
+        >>> x = np.random.default_rng(0).normal(size=(41, 4))
+        >>> [(found.where, found.what) for found in net.doctor(x, (x[:, 0] > 0).astype(int)).serious]
+        [('dense_1', 'dead relu units'), ('dense_1', 'its units are all the same')]
+        """
+        from deltarule.glass.doctor import Patient, examine, some_rows
+
+        x, y = pair(x, y)
+        resolved = self._loss(loss)
+        rows, held = self._validation(validation, self._rows(x, y, resolved, None, None), resolved)
+        rows = _subset(rows, some_rows(len(rows.x), self.seed))
+        held = held and _subset(held, some_rows(len(held.x), self.seed))
+        optimizer = resolve_optimizer(from_json(self.training["optimizer"]) if self.training else "adam")
+        learner = self._planned(self._learner(resolved, (), optimizer=optimizer), len(rows.x), 1)
+        with _precision(self.dtype):
+            return examine(Patient(learner, self.params, self.state, rows, held, self.trace(rows.x, rows.y, loss=resolved),
+                                   self.output.activation, self.training, self.epochs_trained, self.history, self.seed), learning_rate)
+
     # --------------------------------------------------------------- learning
 
     def fit(self, x: Any, y: Any = None, *, loss: str | Loss = "auto", optimizer: Any = "adam", epochs: int = 20,
             batch_size: int | None = 32, validation: Any = None, metrics: Sequence[str] | str = "auto",
             sample_weight: Any = None, class_weight: Any = None, l1: float = 0.0, l2: float = 0.0,
-            patience: int | None = 10, monitor: str = "auto", keep: str = "auto", shuffle: bool = True,
-            resume: bool = False, progress: bool | None = None, on_segment: Callable[[History], None] | None = None) -> History:
+            patience: int | None = 10, monitor: str = "auto", goal: float | None = None, keep: str = "auto", shuffle: bool = True,
+            record: Record | None = None, resume: bool = False, progress: bool | None = None,
+            on_segment: Callable[[History], None] | None = None) -> History:
         """Train on rows x (n, *input_shape) with targets y, on a `Dataset`, or on an iterable of batches (x, y).
 
         - loss: a name, a `Loss`, or "auto" (what fits the output: softmax, sigmoid, or linear).
@@ -127,6 +188,8 @@ class Network:
         - validation: a fraction (stratified for class numbers), a pair (x, y), or a triple with weights.
         - sample_weight (n,), class_weight ("balanced" or {class: weight}); l1, l2: penalties on the weights.
         - patience: epochs without improvement of `monitor` before stopping early (with validation; None: never).
+        - goal: stop when the monitored curve reaches it, such as monitor="accuracy", goal=1.0.
+        - record: a `Record` of what to write down of every k-th step; the history then holds a `recording`.
         - keep: "best" (epoch by `monitor`) or "last"; "auto" is "best" with validation. `shuffle`: a new order every epoch.
         - resume: the optimizer goes on with what it remembers of earlier calls with resume=True, as in one long training.
         - progress: None shows a bar on a terminal, True also prints lines elsewhere, False is silent.
@@ -136,8 +199,9 @@ class Network:
         the best weights so far. Without `resume` the optimizer starts afresh in each call. Raises DivergenceError when a number
         stops being finite; the network then holds the last good weights.
         """
-        learner = self._learner(self._loss(loss, fresh=True), metrics, optimizer=resolve_optimizer(optimizer), l1=l1, l2=l2)
-        settings = settings_of(self.seed, self.epochs_trained, epochs, patience, monitor, keep, shuffle, validation is not None)
+        learner = self._learner(self._loss(loss, fresh=True), metrics, optimizer=resolve_optimizer(optimizer), l1=l1, l2=l2,
+                                record=valid_record(record))
+        settings = settings_of(self.seed, self.epochs_trained, epochs, patience, monitor, keep, shuffle, validation is not None, goal)
         if streaming := is_stream(x, y):
             refuse_for_stream(sample_weight, class_weight, validation)
             rows, held, x = self._first_rows(x, learner.loss, validation)
@@ -225,7 +289,7 @@ class Network:
         return Learner(self.layer, loss, metrics=names, dtype=self.dtype, random=self.plan.random, **options)
 
     def _automatic_metrics(self, loss: Loss) -> tuple[str, ...]:
-        return ("accuracy",) if isinstance(loss, CrossEntropy) or self.output.activation in ("sigmoid", "softmax") else ()
+        return ("accuracy",) if isinstance(loss, CrossEntropy) or self.output.activation in ("sigmoid", "softmax", "step", "sign") else ()
 
     def _rows(self, x: Any, y: Any, loss: Loss, sample_weight: Any, class_weight: Any, what: tuple[str, str] = ("x", "y")) -> Rows:
         features = prepare.inputs(x, self.input_shape, self.dtype, what[0])
@@ -265,6 +329,7 @@ class Network:
 
     def _take(self, run: Run) -> None:
         self.params, self.state = jax.tree.map(np.array, (run.params, run.state))
+        self.history = run.history
         self.epochs_trained += len(run.history.epochs)
 
 

@@ -14,6 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"spec", "checks", "files", "lazy"},
+    {"textbook"},
     {"ops", "modelfile"},
     {"initializers", "schedules", "losses", "rowwise"},
     {"optimizers", "metrics", "layers"},
@@ -21,10 +22,12 @@ FLOORS = [
     {"training", "glass"},
     {"arguments"},
     {"network"},
+    {"figures"},
     {"automatic"},
     {"model"},
     {"examination"},
-    {"estimators", "report"},
+    {"estimators", "report", "preflight"},
+    {"lessons"},
     {"cli"},
     {"__main__"},
 ]

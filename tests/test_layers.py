@@ -24,6 +24,8 @@ EXAMPLES = {    # one of every layer class, with the shape of a row that it take
     dr.ParametricReLU: (dr.ParametricReLU(0.3), (7,)),
     dr.Flatten: (dr.Flatten(), (2, 3, 5)),
     dr.Dropout: (dr.Dropout(0.5), (7,)),
+    dr.BatchNorm: (dr.BatchNorm(), (7,)),
+    dr.LayerNorm: (dr.LayerNorm(), (5, 7)),
     dr.Sequential: (dr.Sequential([dr.Dense(5, "relu"), dr.Dense(3)]), (7,)),
     dr.Residual: (dr.Residual([dr.Dense(5, "tanh"), dr.Dense(7)]), (7,)),
     dr.Parallel: (dr.Parallel([dr.Dense(3), dr.Dense(2, "relu")]), (7,)),
@@ -52,9 +54,9 @@ def test_contract(layer, shape):
     np.testing.assert_allclose(net.predict(x), eager, rtol=1e-5, atol=1e-6)
     members = [dr.Network(layer, shape, seed=seed).params for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
-    together = jax.vmap(lambda params: forward(layer, params, {}, jnp.asarray(x))[0].h)(stacked) if members[0] else None
+    together = jax.vmap(lambda params: forward(layer, params, net.state, jnp.asarray(x))[0].h)(stacked) if members[0] else None
     for i, params in enumerate(members if together is not None else []):
-        np.testing.assert_allclose(together[i], forward(layer, params, {}, jnp.asarray(x))[0].h, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(together[i], forward(layer, params, net.state, jnp.asarray(x))[0].h, rtol=1e-5, atol=1e-6)
 
 
 @CASES
@@ -65,6 +67,7 @@ def test_one_training_step_and_gradients_against_differences(layer, shape):
     rate = 1e-3
     predicting = dataclasses.replace(layer, rate=0.0) if isinstance(layer, dr.Dropout) else layer
     twin = dr.Network([predicting, dr.Flatten(), dr.Dense(2, "tanh")], shape, seed=3, dtype="float64")
+    state = twin.state
     twin.fit(x, y, loss="quadratic", optimizer=dr.SGD(rate), epochs=1, batch_size=None)
     after = flatten(twin.params)
     rng = np.random.default_rng(0)
@@ -75,8 +78,9 @@ def test_one_training_step_and_gradients_against_differences(layer, shape):
             for shift in (1e-6, -1e-6):
                 moved = {name: value.copy() for name, value in before.items()}
                 moved[path][index] += shift
-                twin.params = nested(moved)
-                loss.append(0.5 * np.mean(np.sum((twin.predict(x) - y) ** 2, axis=1)))
+                with jax.enable_x64(True):
+                    h = np.asarray(forward(twin.layer, nested(moved), state, jnp.asarray(x), dtype="float64", training=True)[0].h)
+                loss.append(0.5 * np.mean(np.sum((h - y) ** 2, axis=1)))
             slope = (loss[0] - loss[1]) / 2e-6
             assert (start[index] - after[path][index]) / rate == pytest.approx(slope, rel=1e-5, abs=1e-8)
 

@@ -18,6 +18,7 @@ from deltarule.losses import (
     Huber,
     Loss,
     Output,
+    Perceptron,
     Poisson,
     Quantile,
     SquaredError,
@@ -47,8 +48,9 @@ CASES = {   # loss: (output activation, targets, what each row should be)
     CrossEntropy(0.1): ("softmax", T, -np.sum((0.9 * T + 0.1 / 3) * np.log(P), axis=1)),
     BinaryCrossEntropy(): ("sigmoid", T, -np.sum(T * np.log(S) + (1 - T) * np.log(1 - S), axis=1)),
     Hinge(): ("linear", 2 * T - 1, np.sum(np.maximum(0, 1 - (2 * T - 1) * A), axis=1)),
+    Perceptron(): ("step", T, np.sum(np.where((A >= 0) == (T > 0), 0, np.abs(A)), axis=1)),
 }
-H = {"linear": A, "exponential": np.exp(A), "softmax": P, "sigmoid": S}
+H = {"step": (A >= 0).astype(float), "linear": A, "exponential": np.exp(A), "softmax": P, "sigmoid": S}
 
 
 def test_every_loss_is_covered():
@@ -71,7 +73,8 @@ def test_rows_and_json(value):
 def test_gradient_of_the_reported_loss_against_differences(value):
     """For each loss the slope of the mean over the batch, with respect to the pre-activations."""
     activation, y, _ = CASES[value]
-    g = {"linear": lambda a: a, "exponential": jnp.exp, "softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}[activation]
+    g = {"linear": lambda a: a, "exponential": jnp.exp, "softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid,
+         "step": lambda a: (a >= 0).astype(a.dtype)}[activation]
     with jax.enable_x64(True):
         def mean(a):
             return jnp.mean(value.rows(Output(g(a), a, activation), jnp.asarray(y)))
@@ -141,6 +144,8 @@ def test_shapes_are_compared_exactly(value, output, y, message):
     with pytest.raises(ShapeError, match=message):
         loss(value).check(output, y)
 
+STEP = Output(np.zeros((7, 1)), None, "step")
+
 
 @pytest.mark.parametrize(("value", "output", "y", "message"), [
     ("cross_entropy", SOFT, np.zeros(7), r"expected whole class numbers, received float64"),
@@ -152,6 +157,9 @@ def test_shapes_are_compared_exactly(value, output, y, message):
     ("binary_cross_entropy", SIGM, np.full((7, 1), 2.0), r"expected targets from 0 to 1, received 2"),
     ("poisson", Output(np.zeros((7, 1)), None, "exponential"), np.full((7, 1), -1.0), r"expected counts from 0 on, received -1"),
     ("poisson", ONE, np.zeros((7, 1)), r"poisson needs 'exponential' or 'softplus'"),
+    ("perceptron", ONE, np.zeros((7, 1)), r"perceptron needs 'step' or 'sign' at the network's output, which has 'linear'"),
+    ("perceptron", STEP, -np.ones((7, 1)), r"expected targets 0 and 1 for 'step', received -1; the bipolar output is Dense\(K, 'sign'\)"),
+    ("perceptron", STEP._replace(activation="sign"), np.zeros((7, 1)), r"targets -1 and 1 for 'sign', received 0; the binary output is"),
     ("hinge", ONE, np.zeros((7, 1)), r"expected targets -1 and 1, received \[0\.0\]; write 2 \* y - 1"),
 ])
 def test_values_are_checked(value, output, y, message):

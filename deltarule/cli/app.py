@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import deltarule
+from deltarule.cli.check import check
 from deltarule.cli.evaluate import evaluate
 from deltarule.cli.inspect import inspect
 from deltarule.cli.predict import predict
@@ -29,5 +30,5 @@ def about(version: Annotated[bool, typer.Option("--version", callback=_version, 
     keep_programs()
 
 
-for command in (train, predict, evaluate, inspect):
+for command in (train, check, predict, evaluate, inspect):
     app.command()(command)

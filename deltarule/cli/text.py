@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from deltarule.errors import DeltaruleError
 from deltarule.examination import Examination
 
 INDENT = 16
@@ -79,3 +80,29 @@ def shorten(text: str, most: int = 60) -> str:
 
 def _indented(lines: list[str]) -> str:
     return "\n".join(" " * INDENT + line for line in lines)
+
+
+def names_in(text: str | None) -> tuple[str, ...]:
+    """Names separated by commas.
+
+    >>> names_in("ra, dec")
+    ('ra', 'dec')
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def units_in(text: str | None) -> tuple[int, ...] | None:
+    """Units of hidden layers, such as "64,64" or "none"; None where nothing was said. Raises DeltaruleError for anything else.
+
+    >>> units_in("64,32"), units_in("none"), units_in(None)
+    ((64, 32), (), None)
+    """
+    if text is None or text.strip() == "none":
+        return None if text is None else ()
+    try:
+        units = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        units = (0,)
+    if min(units) < 1:
+        raise DeltaruleError(f"--hidden expected whole numbers of units separated by commas, such as 64,64, or none, received {text!r}")
+    return units

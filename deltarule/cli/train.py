@@ -17,7 +17,7 @@ from deltarule import automatic
 from deltarule.cli import INTERRUPTED
 from deltarule.cli.opening import divided, open_data
 from deltarule.cli.output import print_json, result_folder, together
-from deltarule.cli.text import INDENT, note, one_line, say, show_examination
+from deltarule.cli.text import INDENT, names_in, note, one_line, say, show_examination, units_in
 from deltarule.data import Dataset, Finding, audit
 from deltarule.errors import DeltaruleError
 from deltarule.examination import examine
@@ -60,11 +60,11 @@ def train(
     Architecture, loss and everything else that is not given is chosen from the data, with reasons.
     The folder then holds model.safetensors, report.html (open it in a browser) and history.csv.
     """
-    given = {"hidden": _units(hidden), "dropout": dropout, "learning_rate": _rate(learning_rate), "epochs": epochs,
+    given = {"hidden": units_in(hidden), "dropout": dropout, "learning_rate": _rate(learning_rate), "epochs": epochs,
              "batch_size": batch_size, "patience": patience, "activation": activation}
     known_activation(activation)        # these raise for what no layer could take
     Dropout(dropout or 0.0)
-    data, own_test = open_data(source, target, problem, _names(drop), data_dir)
+    data, own_test = open_data(source, target, problem, names_in(drop), data_dir)
     train_part, test_part, how = divided(data, own_test, split, test, seed)
     findings = audit(train_part, test_part)
     choices = automatic.choose(Model.problem(train_part), **given)      # type: ignore[arg-type]
@@ -98,22 +98,6 @@ def train(
 
 
 # ------------------------------------------------------------------------------------------------------------- the options
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
-
-
-def _units(text: str | None) -> tuple[int, ...] | None:
-    if text is None or text.strip() == "none":
-        return None if text is None else ()
-    try:
-        units = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        units = (0,)
-    if min(units) < 1:
-        raise DeltaruleError(f"--hidden expected whole numbers of units separated by commas, such as 64,64, or none, received {text!r}")
-    return units
-
 
 def _rate(value: float | None) -> float | None:
     if value is not None and not (math.isfinite(value) and value > 0):

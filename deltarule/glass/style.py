@@ -12,8 +12,12 @@ def figure(columns: int = 1, rows: int = 1, width: float = 4.2, height: float = 
 
     fig = Figure(figsize=(width * columns, height * rows), layout="constrained")
     axes = [fig.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(visible=True, color="0.92", linewidth=0.8)
-        ax.set_axisbelow(True)
-    return fig, axes
+    return fig, [styled(ax) for ax in axes]
+
+
+def styled(ax: Any) -> Any:
+    """Axes with the frame and the grid of all figures."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(visible=True, color="0.92", linewidth=0.8)
+    ax.set_axisbelow(True)
+    return ax

@@ -14,10 +14,11 @@ from deltarule.spec import register
 
 
 def activate(activation: Any, a: Array, scope: Scope) -> Array:
-    """h = g(a) for an activation given by name or as a layer; the value is tapped as "activation".
+    """h = g(a) for an activation given by name or as a layer; a is tapped as "preactivation", h as "activation".
 
     Raises DeltaruleError for an unknown name, and for softmax applied to a softmax.
     """
+    a = scope.tap("preactivation", a)
     if isinstance(activation, str):
         h = activations.activation(activation)(a)
     else:

@@ -52,7 +52,7 @@ class Dense(Layer):
         if self.use_bias:
             b = scope.param("bias", initializers.initializer(self.bias), (self.units,))
             a = a + jnp.broadcast_to(b, a.shape)
-        return activate(self.activation, scope.tap("preactivation", a), scope)
+        return activate(self.activation, a, scope)
 
     def _weight_init(self) -> Any:
         if self.weights == "auto":

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from deltarule.layers.scope import Array, Scope, Visit
+from deltarule.layers.scope import Array, Scope, Visit, unused
 from deltarule.spec import short_repr
 
 
@@ -45,11 +45,15 @@ class Layer:
 
 
 def _visited(equation: Callable[[Any, Array, Scope], Array]) -> Callable[[Any, Array, Scope], Array]:
-    """The equation, naming its operations after its path and leaving a visit in the plan. The values are untouched."""
+    """The equation, naming its operations after its path and leaving a visit in the plan. The values are untouched.
+
+    When someone watches, a layer that taps nothing itself shows its output as "activation".
+    """
 
     @functools.wraps(equation)
     def call(self: Layer, x: Array, scope: Scope) -> Array:
-        plan, number = scope.run.plan, 0
+        run = scope.run
+        plan, number, before = run.plan, 0, len(run.taps or ())
         if plan is not None:
             number = len(plan.visits)
             plan.visits.append(Visit(scope.path, self, tuple(x.shape), ()))
@@ -60,6 +64,10 @@ def _visited(equation: Callable[[Any, Array, Scope], Array]) -> Callable[[Any, A
                 output = equation(self, x, scope)
         if plan is not None:
             plan.visits[number] = Visit(scope.path, self, tuple(x.shape), tuple(output.shape))
+        if run.taps is not None and len(run.taps) == before:
+            output = scope.tap("activation", output)
+        if run.seen is not None:
+            run.seen[unused(scope.path, run.seen)] = x, output
         return output
 
     return call

@@ -5,7 +5,7 @@ is one run through a network; a `Scope` is a place in it, named by its path ("re
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -51,8 +51,9 @@ class Plan:
 class Pass:
     """One run through a network: what it reads (params, state, key) and what it leaves behind.
 
-    `taps`, when a dict, receives every tapped value by path; `probes`, when given, are added to them
-    (zeros: the gradient with respect to a probe is the delta of that value).
+    `counted` (batch,) is False for rows that only fill the batch up; None: all count. `taps`, when a dict, receives every
+    tapped value by path; `probes`, when given, are added to them (zeros: the gradient with respect to a probe is the delta
+    of that value). `seen`, when a dict, receives what went into every layer and what came out.
     """
 
     params: Tree
@@ -61,8 +62,10 @@ class Pass:
     training: bool = False
     dtype: str = "float32"
     plan: Plan | None = None
+    counted: Array | None = None
     taps: dict[str, Array] | None = None
     probes: dict[str, Array] | None = None
+    seen: dict[str, tuple[Array, Array]] | None = None
     new_state: Tree = field(default_factory=dict)
     link: Link | None = None
 
@@ -95,6 +98,11 @@ class Scope:
         """True in a training step, False when predicting."""
         return self.run.training
 
+    @property
+    def counted(self) -> Array | None:
+        """(batch,), False for rows that only fill the batch up and must not enter any statistics; None where all rows count."""
+        return self.run.counted
+
     def param(self, name: str, init: Initializer, shape: Sequence[int]) -> Array:
         """The parameter `name` of this layer, of the given shape.
 
@@ -124,11 +132,12 @@ class Scope:
         """Hand `value` on unchanged, and record it as `path/name` when someone watches."""
         if self.run.taps is None:
             return value
-        path = "/".join((*self.names, name))
-        if path in self.run.taps:
-            path = _unused(path, self.run.taps)
+        path = unused("/".join((*self.names, name)), self.run.taps)
         if self.run.probes is not None:
-            value = value + self.run.probes[path]
+            probed = value + self.run.probes[path]
+            if self.run.link is not None and self.run.link.h is value:
+                self.run.link = self.run.link._replace(h=probed)
+            value = probed
         self.run.taps[path] = value
         return value
 
@@ -211,11 +220,16 @@ def _put(tree: Tree, names: tuple[str, ...], value: Array) -> None:
     tree[names[-1]] = value
 
 
-def _unused(path: str, taken: dict[str, Array]) -> str:
-    number = 2
-    while f"{path}#{number}" in taken:
-        number += 1
-    return f"{path}#{number}"
+def unused(path: str, taken: Mapping[str, Any]) -> str:
+    """The path itself, or with a number where a layer is used more than once.
+
+    >>> unused("dense_1", {"dense_1": 0})
+    'dense_1#2'
+    """
+    number, free = 2, path
+    while free in taken:
+        number, free = number + 1, f"{path}#{number}"
+    return free
 
 
 def _is_softmax(activation: Any) -> bool:

@@ -44,7 +44,8 @@ def diverged(learner: Learner, good: Standing, batch: Batch, which: np.ndarray, 
 def _first_broken(learner: Learner, good: Standing, batch: Batch, key: Array | None) -> tuple[str, str, int | None]:
     """(layer, quantity, position in the batch) of the first value that is not finite, in the order in which they are worked out."""
     taps: dict[str, Array] = {}
-    output, _ = forward(learner.layer, good.params, good.state, batch.x, dtype=learner.dtype, key=key, training=True, taps=taps)
+    output, _ = forward(learner.layer, good.params, good.state, batch.x, dtype=learner.dtype, key=key, training=True,
+                        counted=batch.counted, taps=taps)
     for path, value in taps.items():
         layer, _, quantity = path.rpartition("/")
         position = _first_bad_row(value)

@@ -15,6 +15,7 @@ from deltarule.layers.scope import Array, Tree
 from deltarule.ops.compiling import compiled
 from deltarule.ops.noise import step_key
 from deltarule.rowwise import metric
+from deltarule.training.recording import Log, log_step
 from deltarule.training.step import Batch, Learner, step
 
 
@@ -46,7 +47,15 @@ class Standing(NamedTuple):
     epoch: Array                # epochs finished so far
     bad: Array                  # the first step of this epoch whose loss was not finite, or -1
     running: Array              # sum of the step losses of this epoch
-    stopped: Array              # patience is over
+    stopped: Array              # patience is over, or the goal is reached
+    log: Log | None = None      # records that wait to be fetched, where something is recorded
+
+
+class Stopping(NamedTuple):
+    """When to stop before the planned epochs are over: epochs without improvement, and the value of the monitored curve that is enough."""
+
+    patience: Array
+    goal: Array                 # times the monitor's sign: smaller is better
 
 
 @compiled("learner")      # one small program instead of one for each array
@@ -61,7 +70,7 @@ def start(learner: Learner, params: Tree, state: Tree, memory: Any = None) -> St
 
 @compiled("learner", "monitor")
 def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: Rows, watched: Watched | None, orders: Array, seed: Array,
-            first: Array, last: Array, epochs: Array, ends: Array, patience: Array) -> tuple[Standing, Array]:
+            first: Array, last: Array, epochs: Array, ends: Array, stopping: Stopping) -> tuple[Standing, Array]:
     """Run steps first ... last - 1 of `epochs` epochs; where `ends`, measure the curves after each.
 
     `orders` (E, steps, batch) names the rows of every batch of up to E epochs. `monitor` is the column of the curves that
@@ -78,7 +87,7 @@ def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: R
     def epoch(carry: tuple[Array, Standing, Array]) -> tuple[Array, Standing, Array]:
         e, now, curves = carry
         now = lax.fori_loop(first, last, lambda s, now: _one_step(learner, now, rows, orders, e, s, seed), now)
-        now, measured = lax.cond(ends, lambda now: _finish(learner, monitor, now, watched, orders.shape[1], patience, columns),
+        now, measured = lax.cond(ends, lambda now: _finish(learner, monitor, now, watched, orders.shape[1], stopping, columns),
                                  lambda now: (now, jnp.full((columns,), jnp.nan, learner.dtype)), now)
         return e + 1, now, lax.dynamic_update_index_in_dim(curves, measured, e, 0)
 
@@ -89,8 +98,10 @@ def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: R
 def _one_step(learner: Learner, now: Standing, rows: Rows, orders: Array, e: Array, s: Array, seed: Array) -> Standing:
     batch = take(rows, orders, e, s)
     number = now.epoch * learner.steps + s
-    params, memory, state, value = step(learner, now.params, now.memory, now.state, batch,
-                                        step_key(seed, number) if learner.random else None)
+    key = step_key(seed, number) if learner.random else None
+    params, memory, state, value = step(learner, now.params, now.memory, now.state, batch, key)
+    if now.log is not None:
+        now = now._replace(log=log_step(learner, now.log, number, now.params, params, now.state, batch, key, value))
     bad = jnp.where((now.bad < 0) & ~jnp.isfinite(value), s, now.bad)
     return now._replace(params=params, memory=memory, state=state, bad=bad, running=now.running + value)
 
@@ -115,8 +126,8 @@ def take(rows: Rows, orders: Array, e: Array, s: Array) -> Batch:
 
 
 def _finish(learner: Learner, monitor: tuple[int, float], now: Standing, watched: Watched | None, steps: int,
-            patience: Array, columns: int) -> tuple[Standing, Array]:
-    """The end of an epoch: measure in predict mode, keep the best weights, see whether patience is over."""
+            stopping: Stopping, columns: int) -> tuple[Standing, Array]:
+    """The end of an epoch: measure in predict mode, keep the best weights, see whether it is time to stop."""
     running = now.running / steps
     measured = jnp.reshape(running, (1,))
     if watched is not None:
@@ -128,8 +139,9 @@ def _finish(learner: Learner, monitor: tuple[int, float], now: Standing, watched
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (now.params, now.state), now.best)
     best_epoch = jnp.where(better, epoch, now.best_epoch)
     broken = jnp.where((now.bad < 0) & ~jnp.isfinite(measured[min(1, columns - 1)]), steps - 1, now.bad)
+    stopped = (epoch - best_epoch >= stopping.patience) | (value <= stopping.goal)
     return now._replace(best=best, best_value=jnp.where(better, value, now.best_value), best_epoch=best_epoch, epoch=epoch,
-                        bad=broken, running=jnp.zeros_like(now.running), stopped=epoch - best_epoch >= patience), measured
+                        bad=broken, running=jnp.zeros_like(now.running), stopped=stopped), measured
 
 
 def measure(learner: Learner, params: Tree, state: Tree, watched: Watched) -> Array:

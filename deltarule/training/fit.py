@@ -11,9 +11,11 @@ import numpy as np
 
 from deltarule.errors import DeltaruleError
 from deltarule.layers.scope import Array, Tree, path_number
+from deltarule.ops.noise import step_key
 from deltarule.training.diagnosis import diverged
-from deltarule.training.epochs import Rows, Standing, Watched, advance, start, take
+from deltarule.training.epochs import Rows, Standing, Stopping, Watched, advance, start, take
 from deltarule.training.history import History
+from deltarule.training.recording import Recorder
 from deltarule.training.step import Learner
 
 SEGMENT_SECONDS = 0.5       # how long the compiled program runs before Python looks up
@@ -32,6 +34,7 @@ class Settings:
     monitor: str = "loss"
     patience: int | None = None
     keep: str = "best"              # or "last"
+    goal: float | None = None       # of the monitored curve: reached, it is enough
 
 
 @dataclass
@@ -60,6 +63,9 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
     seed = noise_seed(settings)
     now = start(learner, params, state, memory, quick=learner.quick)
     history = History({name: [] for name in names[1:]}, planned=settings.epochs)
+    recorder = begin_recording(learner, now, rows, history, seed)
+    now = now._replace(log=recorder.empty if recorder else None)
+    stopping = when_to_stop(settings, monitor, learner.dtype)
     pace = Pace(learner.steps)
     done = 0                        # steps of the current epoch
     orders = jnp.asarray(0)
@@ -68,10 +74,12 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
         while int(now.epoch) < settings.epochs and not bool(now.stopped):
             epoch = int(now.epoch)
             first, last, epochs = pace.bounds(done, min(capacity, settings.epochs - epoch))
+            if recorder is not None:
+                first, last, epochs = recorder.bounds(first, last, epochs, learner.steps)
             if ordered[0] != epoch or ordered[1] < epochs:
                 orders, ordered = batch_orders(settings, epoch, epochs, capacity, n, learner.batch_size), (epoch, epochs)
             clock, ends = time.perf_counter(), last == learner.steps
-            arguments = (orders, seed, settings.patience or NEVER)
+            arguments = (orders, seed, stopping)
             after, curves = jax.block_until_ready(_advance(learner, monitor, now, rows, watched, arguments, first, last, epochs, ends))
             count = int(after.epoch) - epoch
             pace.learn((last - first) * max(count, 1), time.perf_counter() - clock, history)
@@ -79,16 +87,20 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
                 good, whole, bad = _replay(learner, monitor, now, after, rows, watched, arguments, first, ends)
                 _record(history, np.asarray(curves)[:whole, 1:])
                 history.stopped, history.kept_epoch = "diverged", int(good.epoch)
+                if recorder is not None:
+                    recorder.fetch(good.log)
                 which = np.asarray(orders[whole, bad])
                 error = diverged(learner, good, take(rows, orders, np.int32(whole), np.int32(bad)), which, bad, seed)
                 error.run = Run(good.params, good.state, history)
                 raise error
             _record(history, np.asarray(curves)[:count, 1:])
             now, done = after, 0 if ends else last
+            if recorder is not None:
+                now = now._replace(log=recorder.fetch(now.log))
             if report:
                 report(history, done)
         if bool(now.stopped):
-            history.stopped = "early"
+            history.stopped = why_stopped(settings, history)
     except KeyboardInterrupt:
         history.stopped = "interrupted"
     return finished(now, history, settings, began)
@@ -101,6 +113,31 @@ def finished(now: Standing, history: History, settings: Settings, began: float) 
     history.kept_epoch = int(now.best_epoch) if keep_best else int(now.epoch)
     params, state = now.best if keep_best else (now.params, now.state)
     return Run(params, state, history, now.memory)
+
+
+def when_to_stop(settings: Settings, monitor: tuple[int, float], dtype: str) -> Stopping:
+    """Patience and goal as the compiled program takes them."""
+    goal = -np.inf if settings.goal is None else monitor[1] * settings.goal
+    return Stopping(np.int32(settings.patience or NEVER), np.asarray(goal, dtype))
+
+
+def why_stopped(settings: Settings, history: History) -> str:
+    """Why a run ended before its planned epochs: "goal" or "early"."""
+    if settings.goal is None:
+        return "early"
+    last, falling = history[settings.monitor][-1], which_monitor(settings.monitor, (settings.monitor,))[1] > 0
+    return "goal" if (last <= settings.goal if falling else last >= settings.goal) else "early"
+
+
+def begin_recording(learner: Learner, now: Standing, rows: Rows, history: History, seed: Array) -> Recorder | None:
+    """What fetches the records, where something is recorded; the history then holds the recording."""
+    if learner.record is None:
+        return None
+    orders = jnp.zeros((1, learner.steps, learner.batch_size), jnp.int32)
+    batch = take(rows, orders, np.int32(0), np.int32(0))
+    recorder = Recorder(learner, now.params, now.state, batch, step_key(seed, 0) if learner.random else None)
+    history.recording = recorder.recording
+    return recorder
 
 
 def curve_names(learner: Learner, sets: int) -> tuple[str, ...]:
@@ -182,26 +219,26 @@ class Pace:
 
 
 def _advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: Rows, watched: Watched | None,
-             arguments: tuple[Array, np.uint32, int], first: int, last: int, epochs: int, ends: bool) -> tuple[Standing, Array]:
-    orders, seed, patience = arguments
-    first32, last32, epochs32, patience32 = (np.int32(value) for value in (first, last, epochs, patience))
-    return advance(learner, monitor, now, rows, watched, orders, seed, first32, last32, epochs32, np.bool_(ends), patience32,
+             arguments: tuple[Array, np.uint32, Stopping], first: int, last: int, epochs: int, ends: bool) -> tuple[Standing, Array]:
+    orders, seed, stopping = arguments
+    first32, last32, epochs32 = (np.int32(value) for value in (first, last, epochs))
+    return advance(learner, monitor, now, rows, watched, orders, seed, first32, last32, epochs32, np.bool_(ends), stopping,
                    quick=learner.quick)
 
 
 def _replay(learner: Learner, monitor: tuple[int, float], before: Standing, broken: Standing, rows: Rows, watched: Watched | None,
-            arguments: tuple[Array, np.uint32, int], first: int, ends: bool) -> tuple[Standing, int, int]:
+            arguments: tuple[Array, np.uint32, Stopping], first: int, ends: bool) -> tuple[Standing, int, int]:
     """Find the step that broke by running the same program again from the segment's start.
 
     Returns the standing just before that step, the epoch within the segment, and the step within the epoch.
     """
-    orders, seed, patience = arguments
+    orders, seed, stopping = arguments
     whole, bad = int(broken.epoch) - int(before.epoch) - ends, int(broken.bad)
     now = before
     if whole:
         now, _ = _advance(learner, monitor, now, rows, watched, arguments, first, learner.steps, whole, True)
         first = 0
-    shifted = (jnp.roll(orders, -whole, axis=0), seed, patience)
+    shifted = (jnp.roll(orders, -whole, axis=0), seed, stopping)
 
     def until(step: int) -> Standing:
         return _advance(learner, monitor, now, rows, watched, shifted, first, step, 1, False)[0]

@@ -12,7 +12,8 @@ class History(Mapping[str, list[float]]):
     """What happened in a call of `fit`: a dict of curves ("loss", "val_loss", "accuracy", ...) with a little knowledge.
 
     `kept_epoch` is the epoch (from 1) whose weights the network holds; `stopped` says why training ended:
-    "finished", "early" (patience was over), "interrupted" (Ctrl-C) or "diverged".
+    "finished", "early" (patience was over), "goal" (reached), "interrupted" (Ctrl-C) or "diverged". `recording` holds
+    what was recorded of the steps, where `fit` was given a `Record`.
 
     >>> history = History({"loss": [0.9, 0.4, 0.5]}, kept_epoch=2, planned=3)
     >>> history["loss"], len(history.epochs), history.summary
@@ -27,6 +28,7 @@ class History(Mapping[str, list[float]]):
     compile_seconds: float = 0.0
     step_seconds: float = 0.0       # spent on `steps` steps, the first call of the compiled program left out
     steps: int = 0
+    recording: Any = None
 
     def __getitem__(self, name: str) -> list[float]:
         return self.curves[name]
@@ -46,7 +48,8 @@ class History(Mapping[str, list[float]]):
     def summary(self) -> str:
         """One line: which epoch's weights were kept, of how many, and why training ended."""
         done = len(self.epochs)
-        reasons = {"early": f" (stopped early, {self.planned} planned)", "interrupted": f" (interrupted, {self.planned} planned)",
+        reasons = {"early": f" (stopped early, {self.planned} planned)", "goal": f" (goal reached, {self.planned} planned)",
+                   "interrupted": f" (interrupted, {self.planned} planned)",
                    "diverged": f" (diverged, {self.planned} planned)"}
         return f"kept epoch {self.kept_epoch} of {done}{reasons.get(self.stopped, '')}"
 

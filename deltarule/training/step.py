@@ -14,6 +14,7 @@ from deltarule.layers.scope import Array, Tree, flatten
 from deltarule.lazy import Lazy
 from deltarule.losses import Loss
 from deltarule.optimizers import Optimizer
+from deltarule.training.recording import Record
 
 if TYPE_CHECKING:
     import optax
@@ -37,6 +38,7 @@ class Learner:
     epochs: int = 1             # planned, for schedules
     random: bool = False        # does a layer draw random numbers?
     quick: bool = False         # so little to do that compiling fast pays more than running fast
+    record: Record | None = None    # what is recorded of every k-th step
 
     def transform(self) -> optax.GradientTransformationExtraArgs:
         """The optimizer as a pair of pure functions."""
@@ -51,10 +53,16 @@ class Batch(NamedTuple):
     weights: Array | None
     present: Array | float      # how many rows are really there
 
+    @property
+    def counted(self) -> Array | None:
+        """(batch,), False for rows of weight zero; None where all rows count."""
+        return None if self.weights is None else self.weights > 0
+
 
 def objective(learner: Learner, params: Tree, state: Tree, batch: Batch, key: Array | None) -> tuple[Array, Tree]:
     """L(params) = 1/n sum_i w_i loss_i + penalties, and the state that the forward pass leaves behind."""
-    output, state = forward(learner.layer, params, state, batch.x, dtype=learner.dtype, key=key, training=True)
+    output, state = forward(learner.layer, params, state, batch.x, dtype=learner.dtype, key=key, training=True,
+                            counted=batch.counted)
     rows = learner.loss.rows(output, batch.y)
     mean = jnp.mean(rows) if batch.weights is None else jnp.sum(rows * batch.weights) / batch.present
     return mean + penalty(learner, params), state

@@ -13,7 +13,17 @@ from deltarule.errors import DataError, DeltaruleError
 from deltarule.layers.scope import Tree
 from deltarule.training.diagnosis import diverged
 from deltarule.training.epochs import Rows, Standing, Watched, advance, start, take
-from deltarule.training.fit import NEVER, Run, Settings, curve_names, finished, noise_seed, which_monitor
+from deltarule.training.fit import (
+    Run,
+    Settings,
+    begin_recording,
+    curve_names,
+    finished,
+    noise_seed,
+    when_to_stop,
+    which_monitor,
+    why_stopped,
+)
 from deltarule.training.history import History
 from deltarule.training.step import Learner
 
@@ -45,9 +55,10 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
     now = start(learner, params, state, memory, quick=learner.quick)
     history = History({name: [] for name in names}, planned=settings.epochs)
     began = time.perf_counter()
+    recorder, stopping = None, when_to_stop(settings, monitor, learner.dtype)
 
     def go(rows: Rows, first: int, last: int, ends: bool) -> tuple[Standing, np.ndarray]:
-        bounds = (np.int32(first), np.int32(last), np.int32(1), np.bool_(ends), np.int32(settings.patience or NEVER))
+        bounds = (np.int32(first), np.int32(last), np.int32(1), np.bool_(ends), stopping)
         after, curves = advance(learner, monitor, now, rows, watched, order, seed, *bounds, quick=learner.quick)
         return after, np.asarray(curves)[0]
 
@@ -59,8 +70,13 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
         for epoch in range(settings.epochs):
             done = 0
             for rows in _ahead(_once_through(batches, epoch), ready):
+                if recorder is None and learner.record is not None:
+                    recorder = begin_recording(learner, now, rows, history, seed)
+                    now = now._replace(log=recorder.empty if recorder else None)
                 before = now
                 now, _ = go(rows, done, done + 1, False)
+                if recorder is not None:
+                    now = now._replace(log=recorder.fetch(now.log))
                 if int(now.bad) >= 0:
                     history.stopped, history.kept_epoch = "diverged", epoch
                     number = np.int32(0)
@@ -77,7 +93,7 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
             if report:
                 report(history, 0)
             if bool(now.stopped):
-                history.stopped = "early"
+                history.stopped = why_stopped(settings, history)
                 break
     except KeyboardInterrupt:
         history.stopped = "interrupted"

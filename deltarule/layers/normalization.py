@@ -1,0 +1,95 @@
+"""Normalization: every feature of a batch, or of an example, brought to mean 0 and spread 1, then to a mean and spread that are learnt."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from deltarule import initializers
+from deltarule.errors import DeltaruleError
+from deltarule.layers.layer import Layer
+from deltarule.layers.scope import Array, Scope
+from deltarule.spec import register
+
+
+@register
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """h = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta, mu and sigma^2 of each feature over the batch (Ioffe, Szegedy 2015; row 23).
+
+    Put it between the weights and the activation: Dense(30, use_bias=False), BatchNorm(), Activation("relu"). Training uses the mean and
+    variance of the batch (and of all positions) and carries running averages along, mu <- m mu + (1 - m) mu_batch with m = `momentum`;
+    predicting uses these averages. Rows that only fill a batch up do not count. Shapes: (batch, ..., features) -> the same.
+    Raises DeltaruleError for momentum or epsilon out of range.
+
+    >>> import deltarule as dr
+    >>> net = dr.Network([dr.Dense(3, use_bias=False), dr.BatchNorm(), dr.Activation("relu")], input_shape=(5,))
+    >>> sorted(net.params["batch_norm_1"]), sorted(net.state["batch_norm_1"])
+    (['beta', 'gamma'], ['mean', 'variance'])
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.momentum < 1:
+            raise DeltaruleError(f"BatchNorm expected momentum from 0 up to but not 1, received {self.momentum!r}")
+        _above_zero("BatchNorm", self.epsilon)
+
+    def __call__(self, x: Array, scope: Scope) -> Array:
+        """h = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta."""
+        features = x.shape[-1:]
+        running_mu = scope.state("mean", initializers.Zeros(), features)
+        running_variance = scope.state("variance", initializers.Ones(), features)
+        if scope.training:
+            share = _shares(x, scope.counted)
+            mu = jnp.sum(share * x, axis=tuple(range(x.ndim - 1)))
+            variance = jnp.sum(share * jnp.square(x - jnp.broadcast_to(mu, x.shape)), axis=tuple(range(x.ndim - 1)))
+            scope.update("mean", self.momentum * running_mu + (1 - self.momentum) * mu)
+            scope.update("variance", self.momentum * running_variance + (1 - self.momentum) * variance)
+        else:
+            mu, variance = running_mu, running_variance
+        return _scaled(x, jnp.broadcast_to(mu, x.shape), jnp.broadcast_to(variance, x.shape), self.epsilon, scope)
+
+
+@register
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """The same equation with mu and sigma^2 over the features of each example: training and predicting do not differ (Ba et al. 2016).
+
+    Shapes: (batch, ..., features) -> the same. Raises DeltaruleError for epsilon out of range.
+
+    >>> import deltarule as dr
+    >>> dr.Network([dr.LayerNorm()], input_shape=(2,)).predict([[1.0, 3.0], [10.0, 30.0]]).round(3).tolist()
+    [[-1.0, 1.0], [-1.0, 1.0]]
+    """
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _above_zero("LayerNorm", self.epsilon)
+
+    def __call__(self, x: Array, scope: Scope) -> Array:
+        """h = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta."""
+        mu = jnp.mean(x, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(x - mu), axis=-1, keepdims=True)
+        return _scaled(x, mu, variance, self.epsilon, scope)
+
+
+def _scaled(x: Array, mu: Array, variance: Array, epsilon: float, scope: Scope) -> Array:
+    gamma = scope.param("gamma", initializers.Ones(), x.shape[-1:])
+    beta = scope.param("beta", initializers.Zeros(), x.shape[-1:])
+    x_hat = scope.tap("normalized", (x - mu) / jnp.sqrt(variance + epsilon))
+    return scope.tap("activation", jnp.broadcast_to(gamma, x.shape) * x_hat + jnp.broadcast_to(beta, x.shape))
+
+
+def _shares(x: Array, counted: Array | None) -> Array:
+    """The share of each value of x in the mean of its feature: rows that do not count have none. (batch, 1, ..., 1)."""
+    one_each = (x.shape[0],) + (1,) * (x.ndim - 1)
+    present = jnp.ones(one_each, x.dtype) if counted is None else counted.astype(x.dtype).reshape(one_each)
+    positions = x[0, ..., 0].size
+    return present / (jnp.maximum(jnp.sum(present), 1) * positions)
+
+
+def _above_zero(owner: str, epsilon: float) -> None:
+    if not epsilon > 0:
+        raise DeltaruleError(f"{owner} expected epsilon above 0, received {epsilon!r}")
