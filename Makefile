@@ -1,10 +1,11 @@
 # make demo   installs into .venv and trains the first network     make test   the same for the tests
 # make lint   style and types                                      make slow   the longer checks
+# make docs   runs all lessons and writes docs/lectures.md with its figures
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(DELTARULE_DATA)
 
-.PHONY: demo test slow lint bench clean
+.PHONY: demo test slow lint docs clean
 
 demo: .venv/installed
 	$(BIN)/deltarule train digits --out demo
@@ -14,6 +15,9 @@ test: .venv/tested
 
 slow: .venv/tested
 	$(BIN)/python -m pytest -n 2 -m slow
+
+docs: .venv/tested
+	$(BIN)/python -m deltarule.lessons docs
 
 lint: .venv/tested
 	$(BIN)/ruff check .

@@ -21,6 +21,7 @@ from deltarule.errors import DeltaruleError as DeltaruleError
 from deltarule.errors import DivergenceError as DivergenceError
 from deltarule.errors import ModelFileError as ModelFileError
 from deltarule.errors import ShapeError as ShapeError
+from deltarule.glass.trace import Trace as Trace
 from deltarule.layers import Activation as Activation
 from deltarule.layers import BatchNorm as BatchNorm
 from deltarule.layers import Dense as Dense
@@ -58,6 +59,7 @@ if _collecting:
 
 if TYPE_CHECKING:
     from deltarule import figures as figures
+    from deltarule import lessons as lessons
     from deltarule import textbook as textbook
     from deltarule.estimators import Classifier as Classifier
     from deltarule.estimators import Regressor as Regressor
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
 
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
          "check": "deltarule.preflight"}
-_MODULES = ("figures", "textbook")
+_MODULES = ("figures", "lessons", "textbook")
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {}
     import jax
     with jax.numpy_rank_promotion("allow"):
@@ -22,6 +22,8 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert names["net"].evaluate(names["test"].x, names["test"].y)["accuracy"] > 0.95
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert names["search"].best_score_ > 0.9
+    assert names["trace"]["dense_1"].delta.shape == (len(names["test"].x), 64)
+    assert all((tmp_path / name).stat().st_size > 10_000 for name in ("watched.svg", "network.png"))
 
 
 def test_every_command_of_the_readme_exists():

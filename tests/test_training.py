@@ -340,3 +340,11 @@ def test_python_looks_up_twice_a_second(steps, each):
             break
     assert epoch == planned
     assert history.step_seconds == pytest.approx(history.steps * each)
+
+
+def test_all_right_is_exactly_one():
+    """A share of 1/200 for each row adds up to 0.9999992 in float32, and goal=1.0 would never be reached."""
+    net = dr.Network([dr.Dense(2, "softmax")], input_shape=1)
+    net.params["dense_1"]["weights"] = np.array([[-1.0, 1.0]], np.float32)
+    labels = np.arange(200) % 2
+    assert net.evaluate(2.0 * labels[:, None] - 1, labels)["accuracy"] == 1.0

@@ -20,7 +20,8 @@ from deltarule.training.step import Batch, Learner, objective
 WIDTH, N = 5, 3
 SMOOTH = ["linear", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus", "softmax"]
 ACTIVATIONS = st.one_of(st.sampled_from(SMOOTH), st.just(dr.LeakyReLU(0.2)), st.just(dr.ParametricReLU(0.3)))
-LEAVES = st.one_of(st.builds(dr.Dense, st.just(WIDTH), ACTIVATIONS, use_bias=st.booleans()), st.builds(dr.Activation, st.sampled_from(SMOOTH)),
+LEAVES = st.one_of(st.builds(dr.Dense, st.just(WIDTH), ACTIVATIONS, use_bias=st.booleans()),
+                   st.builds(dr.Activation, st.sampled_from(SMOOTH)),
                    st.sampled_from([dr.LeakyReLU(0.1), dr.ParametricReLU(), dr.Flatten(), dr.Dropout(0.0), dr.BatchNorm(), dr.LayerNorm()]))
 LAYERS = st.recursive(LEAVES, lambda inner: st.one_of(
     st.builds(dr.Residual, inner), st.builds(dr.Parallel, st.tuples(inner, inner), st.just("sum")),
@@ -37,11 +38,12 @@ def drawn(layers, seed, dtype):
     rng = np.random.default_rng(seed)
     net = dr.Network([*layers, dr.Dense(2, "tanh")], WIDTH, dtype=dtype)
 
-    def values(tree, low, high):
-        return unflatten({path: rng.uniform(low, high, value.shape).astype("float32").astype(dtype) for path, value in flatten(tree).items()})
+    def uniform(low, high, shape):
+        return rng.uniform(low, high, shape).astype("float32").astype(dtype)
 
-    net.params, net.state = values(net.params, -1, 1), values(net.state, 0.5, 1.5)
-    return net, rng.normal(size=(N, WIDTH)).astype("float32").astype(float), rng.normal(size=(N, 2)).astype("float32").astype(float)
+    net.params = unflatten({path: uniform(-1, 1, value.shape) for path, value in flatten(net.params).items()})
+    net.state = unflatten({path: uniform(0.5, 1.5, value.shape) for path, value in flatten(net.state).items()})
+    return net, uniform(-2, 2, (N, WIDTH)).astype(float), uniform(-1, 1, (N, 2)).astype(float)
 
 
 def of_the_engine(net, x, y, training):
@@ -88,7 +90,8 @@ def test_engine_textbook_and_differences_agree(layers, seed, training):
             W[index] += shift
             losses.append(of_the_textbook(dr_like(net, moved), x, y, training)[0])
         W[index] += 1e-6
-        np.testing.assert_allclose(expected[path][index], (losses[0] - losses[1]) / 2e-6, rtol=1e-5, atol=2e-9 * max(largest, 1), err_msg=path)
+        slope = (losses[0] - losses[1]) / 2e-6
+        np.testing.assert_allclose(expected[path][index], slope, rtol=1e-5, atol=2e-9 * max(largest, 1), err_msg=path)
 
 
 class dr_like:

@@ -8,8 +8,10 @@ import deltarule
 from deltarule.cli.check import check
 from deltarule.cli.evaluate import evaluate
 from deltarule.cli.inspect import inspect
+from deltarule.cli.lessons import lesson, lessons
 from deltarule.cli.predict import predict
 from deltarule.cli.programs import keep_programs
+from deltarule.cli.see import doctor, trace
 from deltarule.cli.train import train
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -30,5 +32,5 @@ def about(version: Annotated[bool, typer.Option("--version", callback=_version, 
     keep_programs()
 
 
-for command in (train, check, predict, evaluate, inspect):
+for command in (train, check, predict, evaluate, inspect, trace, doctor, lessons, lesson):
     app.command()(command)

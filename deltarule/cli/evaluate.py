@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from deltarule.cli.opening import is_data_set, open_data, open_examples, open_model
+from deltarule.cli.opening import open_answered, open_model
 from deltarule.cli.output import print_json
-from deltarule.cli.text import note, shorten, show_examination
-from deltarule.errors import DataError
+from deltarule.cli.text import note, show_examination
 from deltarule.examination import examine
 from deltarule.files import shown
 
@@ -26,17 +25,9 @@ def evaluate(
     The baseline is the one of the training: always its commonest class, or its mean. Inputs are raw and unscaled.
     """
     model = open_model(model_file)
-    if not is_data_set(source):
-        x, y = open_examples(model, source, target)
-    else:
-        whole, own_test = open_data(source, target, folder=data_dir)
-        data = own_test or whole
-        if data.class_names != (model.labels and model.labels.names):
-            raise DataError(f"the model does not fit {source}: it predicts {_kind(model.labels.names if model.labels else None)}, "
-                            f"{source} holds {_kind(data.class_names)}")
-        if own_test is None and model.about.get("name") == data.name:
-            note(f"the model was trained on a part of {source}, so this result flatters it; inspect shows its test")
-        x, y = data.x, data.y
+    x, y, seen_before = open_answered(model, source, target, data_dir)
+    if seen_before:
+        note(f"the model was trained on a part of {source}, so this result flatters it; inspect shows its test")
     exam, notes = examine(model, x, y, model.about.get("baseline"))
     for text in notes:
         note(text)
@@ -44,7 +35,3 @@ def evaluate(
         print_json({"result": exam.to_json(), "notes": notes})
     else:
         show_examination(dataclasses.replace(exam, origin=f"of {shown(source)}"))
-
-
-def _kind(classes: tuple[str, ...] | None) -> str:
-    return shorten(f"the classes {', '.join(classes)}") if classes else "numbers"

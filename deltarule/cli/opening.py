@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltarule import data
+from deltarule.cli.text import shorten
 from deltarule.data.columns import Column
 from deltarule.data.dataset import Dataset
 from deltarule.data.delimited import ENDINGS, is_number
@@ -121,6 +122,25 @@ def open_array(path: str) -> np.ndarray:
         raise DataError(f"{shown(path)} cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError) as error:
         raise DataError(f"{shown(path)} is not an array file that can be read: {error}") from None
+
+
+def open_answered(model: Model, source: str, target: str | None, data_dir: str | None = None) -> tuple[Any, np.ndarray, bool]:
+    """Raw inputs and targets y (n,) of a table file or a data set, and whether the model may have been trained on them.
+
+    Raises DataError where they do not fit the model.
+    """
+    if not is_data_set(source):
+        return *open_examples(model, source, target), False
+    whole, own_test = open_data(source, target, folder=data_dir)
+    chosen = own_test or whole
+    if chosen.class_names != (model.labels and model.labels.names):
+        raise DataError(f"the model does not fit {source}: it predicts {_kind(model.labels.names if model.labels else None)}, "
+                        f"{source} holds {_kind(chosen.class_names)}")
+    return chosen.x, chosen.y, own_test is None and model.about.get("name") == chosen.name
+
+
+def _kind(classes: tuple[str, ...] | None) -> str:
+    return shorten(f"the classes {', '.join(classes)}") if classes else "numbers"
 
 
 def open_examples(model: Model, path: str, target: str | None) -> tuple[Any, np.ndarray]:

@@ -28,11 +28,11 @@ class Rows(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """The rows on which the curves are measured, and for each set (training, validation) the share of each row in its mean: (sets, m)."""
+    """The rows on which the curves are measured, and for each set (training, validation) the weight of each row in its mean: (sets, m)."""
 
     x: Array
     y: Array
-    shares: Array
+    weights: Array              # 1 and 0 where rows are not weighted, so that 200 right answers of 200 are exactly 1
 
 
 class Standing(NamedTuple):
@@ -77,7 +77,7 @@ def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: R
     decides which epoch is best, and 1 (smaller is better) or -1. Returns the new standing and the curves (E, 1 + columns):
     the running training loss, then loss and metrics of each watched set.
     """
-    columns = 1 + (0 if watched is None else watched.shares.shape[0] * (1 + len(learner.metrics)))
+    columns = 1 + (0 if watched is None else watched.weights.shape[0] * (1 + len(learner.metrics)))
     curves = jnp.full((orders.shape[0], columns), jnp.nan, learner.dtype)
 
     def going(carry: tuple[Array, Standing, Array]) -> Array:
@@ -153,12 +153,13 @@ def measure(learner: Learner, params: Tree, state: Tree, watched: Watched) -> Ar
         begin = jnp.minimum(i * size, m - size)     # the last chunk reaches back over rows that are already counted
         x, y = (lax.dynamic_slice_in_dim(values, begin, size) for values in (watched.x, watched.y))
         fresh = begin + jnp.arange(size) >= i * size
-        shares = lax.dynamic_slice_in_dim(watched.shares, begin, size, axis=1) * fresh.astype(learner.dtype)[None]
+        weights = lax.dynamic_slice_in_dim(watched.weights, begin, size, axis=1) * fresh.astype(learner.dtype)[None]
         output, _ = forward(learner.layer, params, state, x, dtype=learner.dtype)
         values = [learner.loss.rows(output, y), *(metric(name)(output.h, y) for name in learner.metrics)]
-        return total + shares @ jnp.stack(values, axis=-1).astype(learner.dtype)
+        return total + weights @ jnp.stack(values, axis=-1).astype(learner.dtype)
 
     if m == size:
-        return chunk(0, 0.0)
-    zero = jnp.zeros((watched.shares.shape[0], 1 + len(learner.metrics)), learner.dtype)
-    return lax.fori_loop(0, -(-m // size), chunk, zero)
+        sums = chunk(0, 0.0)
+    else:
+        sums = lax.fori_loop(0, -(-m // size), chunk, jnp.zeros((watched.weights.shape[0], 1 + len(learner.metrics)), learner.dtype))
+    return sums / jnp.broadcast_to(jnp.sum(watched.weights, axis=1)[:, None], sums.shape)

@@ -55,7 +55,7 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
     Ctrl-C ends the run at the last finished segment and returns what was learnt. Raises DivergenceError (after the last
     good weights were found) when a number stops being finite; its `run` attribute holds them.
     """
-    names = curve_names(learner, watched.shares.shape[0])
+    names = curve_names(learner, watched.weights.shape[0])
     monitor = which_monitor(settings.monitor, names)
     n, began = rows.x.shape[0], time.perf_counter()
     capacity = max(1, min(256, 2**18 // n))     # epochs in one call of the compiled program

@@ -80,12 +80,12 @@ def watched_rows(rows: Rows, validation: Rows | None, seed: int, dtype: str,
     x, y = rows.x[chosen], rows.y[chosen]
     w = np.ones(len(x)) if rows.weights is None else np.asarray(rows.weights)[chosen]
     if validation is None:
-        return Watched(x, y, (w / w.sum()).astype(dtype)[None])
+        return Watched(x, y, w.astype(dtype)[None])
     val_x, val_y, val_w = validation
-    shares = np.zeros((2, len(x) + len(val_x)), dtype)
-    shares[0, :len(x)] = w / w.sum()
-    shares[1, len(x):] = 1 / len(val_x) if val_w is None else val_w / val_w.sum()
-    return Watched(np.concatenate([x, val_x.astype(x.dtype)]), np.concatenate([y, val_y]), shares)
+    weights = np.zeros((2, len(x) + len(val_x)), dtype)
+    weights[0, :len(x)] = w
+    weights[1, len(x):] = 1 if val_w is None else val_w
+    return Watched(np.concatenate([x, val_x.astype(x.dtype)]), np.concatenate([y, val_y]), weights)
 
 
 def _with_rows(output: Output, rows: int) -> Output:

@@ -1,0 +1,46 @@
+"""The rows of the lectures: what each is about, and whose lecture it comes from.
+
+Lectures: B Baron (neural networks), I Ibrahimli (introduction), P Poleski (introduction), H Heon (intro to neural networks),
+N Neural Network Basics.
+"""
+
+from typing import NamedTuple
+
+
+class Topic(NamedTuple):
+    """One row: its section, what it is about, and the lectures that hold it."""
+
+    section: str
+    about: str
+    lectures: str
+
+
+NEURONS, OUTPUTS, LEARNING = "Neurons", "Activations, losses, output", "Networks and learning"
+
+TOPICS: dict[int, Topic] = {
+    1: Topic(NEURONS, "the neuron, a = sum w x + b, y = f(a); what bias and weights do", "B N"),
+    2: Topic(NEURONS, "the perceptron's decision, with a threshold or with a bias", "I"),
+    3: Topic(NEURONS, "the perceptron learning rule", "H B N"),
+    4: Topic(NEURONS, "the linear neuron, Adaline and the delta rule; the learning rate", "H"),
+    5: Topic(NEURONS, "the sigmoid neuron as logistic regression", "I N"),
+    6: Topic(NEURONS, "separability, the decision line, XOR", "N H"),
+    7: Topic(NEURONS, "layers of perceptrons; one against all", "I N"),
+    8: Topic(NEURONS, "small changes of weights make small changes of the output", "I"),
+    9: Topic(NEURONS, "the biological neuron; oriented filters of the visual cortex", "N H"),
+    10: Topic(OUTPUTS, "activation functions and their derivatives", "B H N P"),
+    11: Topic(OUTPUTS, "why activations must be non-linear", "H N"),
+    12: Topic(OUTPUTS, "vanishing gradients; dying ReLUs and their cure", "N H"),
+    13: Topic(OUTPUTS, "ReLU learns faster than tanh and sigmoid in deep networks", "P"),
+    14: Topic(OUTPUTS, "squared error, cross-entropy, one-hot targets", "B I P H N"),
+    15: Topic(OUTPUTS, "softmax", "N B"),
+    16: Topic(LEARNING, "dense layers, the multilayer perceptron, counting parameters", "B N"),
+    17: Topic(LEARNING, "backpropagation: a, h, delta at every unit; the four equations", "B I P H"),
+    18: Topic(LEARNING, "Trask's toy network", "B"),
+    19: Topic(LEARNING, "batch, stochastic and mini-batch gradient descent; gradient noise", "B I"),
+    20: Topic(LEARNING, "approximating functions with three hidden units", "P"),
+    21: Topic(LEARNING, "universal approximation and capacity", "B N"),
+    22: Topic(LEARNING, "how layers bend space", "P"),
+    23: Topic(LEARNING, "validation, overfitting and what helps against it", "I B H"),
+    25: Topic(LEARNING, "accuracy, precision, recall and their relatives", "H"),
+    26: Topic(LEARNING, "the problem comes first: architecture, loss and metrics follow", "H"),
+}
