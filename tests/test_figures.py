@@ -102,6 +102,20 @@ def test_diagram_with_a_trace_is_filled_by_the_activations_of_one_example(sigmoi
     assert fig.axes[1].get_ylabel() == "activation, example 4"
 
 
+def test_deltas_stand_above_the_units():
+    net = dr.Network([dr.Dense(3, "tanh"), dr.Dense(2, "softmax")], 4)
+    x, y = np.random.default_rng(0).normal(size=(5, 4)), np.array([0, 1, 1, 0, 1])
+    trace = net.trace(x, y)
+    texts = [text.get_text() for text in dr.figures.network(net, trace=trace, example=3, deltas=True).axes[0].texts]
+    for layer in trace:
+        assert {f"{delta:+.2g}" for delta in layer.delta[3]} <= set(texts)
+    assert not any(text.startswith("+") for text in (t.get_text() for t in dr.figures.network(net, trace=trace).axes[0].texts))
+    with pytest.raises(DeltaruleError, match=r"deltas need a trace with targets; write network\(net, trace=net.trace\(x, y\)"):
+        dr.figures.network(net, deltas=True)
+    with pytest.raises(DeltaruleError, match=r"delta needs targets; write net.trace\(x, y\)"):
+        dr.figures.network(net, trace=net.trace(x), deltas=True)
+
+
 def test_every_network_has_a_diagram():
     @dataclass(frozen=True)
     class Doubled(Layer):

@@ -8,6 +8,7 @@ from deltarule.errors import DeltaruleError
 from deltarule.figures.boxes import boxes
 from deltarule.figures.frame import NEGATIVE, POSITIVE, SMALL, check_whole, join
 from deltarule.glass.evaluation import plain
+from deltarule.glass.style import GREEN
 from deltarule.glass.trace import Trace
 from deltarule.layers import Activation, Dense, Dropout, Flatten, Sequential
 from deltarule.layers.activation import ActivationLayer
@@ -31,14 +32,15 @@ class Column(NamedTuple):
     radius: float               # of a unit, in inches
 
 
-def network(net: Network, *, trace: Trace | None = None, example: int = 0, most_units: int = 12) -> Any:
+def network(net: Network, *, trace: Trace | None = None, example: int = 0, deltas: bool = False, most_units: int = 12) -> Any:
     """The diagram of a network (lecture row 16).
 
     Chains of dense layers are drawn unit by unit: the width of a line is |w|, on one scale for the whole network, blue where w > 0
     and vermilion where w < 0; of layers with more than `most_units` units the first and the last few are shown. With a `trace`,
-    made by `net.trace(x)`, the units are filled by their activations for one `example`. Biases are not drawn. Any other network is
-    drawn as boxes, one for each layer, with the shapes that leave them. Returns a matplotlib figure.
-    Raises DeltaruleError for an example that the trace lacks and for fewer than 2 units.
+    made by `net.trace(x, y)`, the units are filled by their activations for one `example`, and with `deltas` the delta of each stands
+    above it. Biases are not drawn. Any other network is drawn as boxes, one for each layer, with the shapes that leave them.
+    Returns a matplotlib figure. Raises DeltaruleError for an example that the trace lacks, for deltas without a trace that holds
+    them, and for fewer than 2 units.
 
     >>> import deltarule as dr
     >>> net = dr.Network([dr.Dense(3, "tanh"), dr.Dense(2, "softmax")], input_shape=(4,))
@@ -52,8 +54,16 @@ def network(net: Network, *, trace: Trace | None = None, example: int = 0, most_
         raise DeltaruleError(f"trace expected what net.trace(x) returns, received {type(trace).__name__}")
     if trace is not None and not 0 <= example < len(trace):
         raise DeltaruleError(f"there are {len(trace)} examples in the trace, numbered from 0; received {example}")
+    if deltas and trace is None:
+        raise DeltaruleError("deltas need a trace with targets; write network(net, trace=net.trace(x, y), deltas=True)")
     columns = _columns(net, most_units)
-    return boxes(net) if columns is None else _units(net, columns, trace, example)
+    if columns is None:
+        return boxes(net)
+    fig = _units(net, columns, trace, example)
+    if deltas and trace is not None:
+        for i, column in enumerate(columns[1:], 1):
+            _deltas(fig.axes[0], WIDE * i, column, trace[str(column.path)].delta[example])
+    return fig
 
 
 def _columns(net: Network, most: int) -> list[Column] | None:
@@ -157,6 +167,13 @@ def _circles(ax: Any, x: float, column: Column, values: np.ndarray | None, fill:
         gap = int(np.argmax(np.diff(column.numbers) > 1))
         ax.text(x, (column.heights[gap] + column.heights[gap + 1]) / 2, "⋮", ha="center", va="center", fontsize=15, zorder=4,
                 bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"})
+
+
+def _deltas(ax: Any, x: float, column: Column, delta: np.ndarray) -> None:
+    """The delta of each unit of a layer, above its circle."""
+    for number, height in zip(column.numbers, column.heights, strict=True):
+        ax.text(x, height + 1.29 * column.radius, f"{delta[number]:+.2g}", ha="center", va="center", fontsize=SMALL, color=GREEN,
+                weight="bold", zorder=2.5, bbox={"boxstyle": "round,pad=0", "facecolor": "white", "edgecolor": "none"})
 
 
 def _short(value: float) -> str:

@@ -58,8 +58,9 @@ def teach(board: Board) -> None:
     board.say("The same network in float32, seven digits instead of sixteen:")
     board.number("float32 beside textbook, relative: a, h, delta", relative(units(short), textbook_units(run, back)), at_most(1e-5))
     board.number("float32 beside textbook, relative: gradients", relative(gradients(short), back.gradient), at_most(1e-5))
-    board.figure("units", _figure(net, trace), "one example going forward and coming back: the activation h inside each unit, "
-                 "its delta above it in green; lines are weights, blue above zero and orange below, as wide as |w|")
+    board.figure("units", dr.figures.network(net, trace=trace, deltas=True),
+                 "one example going forward and coming back: the activation h inside each unit, its delta above it in green; "
+                 "lines are weights, blue above zero and orange below, as wide as |w|")
 
 
 def units(trace: Any) -> dict[str, np.ndarray]:
@@ -87,19 +88,3 @@ def difference(found: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> fl
 def relative(found: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
     """The largest difference of any array, relative to the largest number in it."""
     return max(float(np.abs(found[name] - other[name]).max() / np.abs(other[name]).max()) for name in found)
-
-
-def _figure(net: dr.Network, trace: Any) -> object:
-    """The diagram with the activations in the units, and the deltas written above them."""
-    fig = dr.figures.network(net, trace=trace)
-    ax, bar = fig.axes
-    bar.remove()
-    ax.get_legend().remove()
-    fig.set_size_inches(9.0, fig.get_figheight())
-    deltas = np.concatenate([np.full(3, np.nan), *(trace[name].delta[0] for name in NAMES)])    # the inputs have none
-    for circle, delta in zip(ax.patches, deltas, strict=True):
-        if np.isfinite(delta):
-            ax.text(circle.center[0], circle.center[1] + 1.29 * circle.radius, f"{delta:+.3f}", ha="center", va="center", fontsize=8,
-                    color=dr.figures.GREEN, weight="bold", zorder=2.5,
-                    bbox={"boxstyle": "round,pad=0", "facecolor": "white", "edgecolor": "none"})
-    return fig
