@@ -376,7 +376,7 @@ def test_missing_model_and_other_files(work, tmp_path):
     assert "there is no file" in refused("predict", model, tmp_path / "none.csv")
     assert "cannot be read" in refused("predict", model, tmp_path / "none.npy")
     assert "holds no targets" in refused("evaluate", model, tmp_path / "none.npy")
-    assert "No such command 'trian'. Did you mean 'train'?" in refused("trian")
+    assert "No such command 'trian'. Did you mean 'train'" in refused("trian")
 
 
 # --------------------------------------------------------------------------------------------------------------- the folder

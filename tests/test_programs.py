@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from deltarule.cache import processor
 from deltarule.cli import programs
 
 
@@ -29,7 +30,7 @@ def test_the_folder_is_the_processors_own_and_does_not_grow_for_ever(settings, m
     monkeypatch.setenv("DELTARULE_CACHE", str(tmp_path))
     monkeypatch.setattr(programs, "MOST_PROGRAMS", 3)
     programs.keep_programs()
-    folder = tmp_path / "programs" / programs._processor()
+    folder = tmp_path / "programs" / processor()
     assert settings["jax_compilation_cache_dir"] == str(folder)
     for age in range(5):
         (folder / f"program-{age}").write_text("")
