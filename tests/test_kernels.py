@@ -99,6 +99,7 @@ def test_without_a_compiler_or_turned_off_it_is_said(monkeypatch, tmp_path):
     off = "the C++ kernels are turned off (DELTARULE_KERNELS=off); convolutions run in their JAX form"
     assert building.kernels.__wrapped__() == (False, off)
     monkeypatch.delenv("DELTARULE_KERNELS")
+    monkeypatch.setattr(building, "_passing_folder", lambda: tmp_path / "empty")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert "no C++ compiler (c++, g++ or clang++) was found: convolutions run in their JAX form" in building.kernels.__wrapped__().sentence
