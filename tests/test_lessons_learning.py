@@ -48,7 +48,7 @@ def test_every_number_is_as_expected(run, name, demanded):
     assert [check for check in result.checks if not check.passed] == []
     assert set(demanded) <= set(result.numbers)
     assert result.figures.keys() == result.captions.keys() != set()
-    assert all(max(figure.get_size_inches()) <= 9.1 for figure in result.figures.values())
+    assert all(max(figure.get_size_inches()) <= 11.5 for figure in result.figures.values())
 
 
 def test_backpropagation_beside_finite_differences_of_another_forward_pass():

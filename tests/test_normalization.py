@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import deltarule as dr
 from deltarule import textbook
@@ -25,10 +23,9 @@ def drawn(layer, shape, n):
     return net, net.params[name], RNG.normal(2, 3, size=(n, *shape))
 
 
-@settings(max_examples=10)
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.integers(2, 7))
+@pytest.mark.parametrize(("shape", "n"), [((3,), 7), ((5, 2), 3), ((2, 3, 5), 2), ((1,), 2)])
 def test_batch_norm_is_the_textbooks(shape, n):
-    net, p, x = drawn(dr.BatchNorm(momentum=0.7), tuple(shape), n)
+    net, p, x = drawn(dr.BatchNorm(momentum=0.7), shape, n)
     old = net.state["batch_norm_1"]
     with jax.enable_x64(True):
         output, state = forward(net.layer, net.params, net.state, jnp.asarray(x), dtype="float64", training=True)
@@ -43,10 +40,9 @@ def test_batch_norm_is_the_textbooks(shape, n):
     assert unchanged is net.state
 
 
-@settings(max_examples=10)
-@given(st.lists(st.integers(2, 5), min_size=1, max_size=3), st.integers(1, 7))
+@pytest.mark.parametrize(("shape", "n"), [((3,), 7), ((5, 2), 3), ((2, 3, 5), 1)])
 def test_layer_norm_is_the_textbooks(shape, n):
-    net, p, x = drawn(dr.LayerNorm(), tuple(shape), n)
+    net, p, x = drawn(dr.LayerNorm(), shape, n)
     with jax.enable_x64(True):
         output, _ = forward(net.layer, net.params, {}, jnp.asarray(x), dtype="float64", training=True)
     np.testing.assert_allclose(output.h, textbook.layer_norm(x, p["gamma"], p["beta"]).y, rtol=1e-10, atol=1e-10)
