@@ -29,6 +29,7 @@ lint: .venv/tested
 
 .venv/installed: .venv/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m deltarule.kernels
 	touch $@
 
 .venv/tested: .venv/installed

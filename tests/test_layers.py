@@ -22,10 +22,33 @@ EXAMPLES = {    # one of every layer class, with the shape of a row that it take
     dr.Activation: (dr.Activation("sigmoid"), (7,)),
     dr.LeakyReLU: (dr.LeakyReLU(0.2), (7,)),
     dr.ParametricReLU: (dr.ParametricReLU(0.3), (7,)),
+    dr.Conv1D: (dr.Conv1D(5, 3, "tanh", stride=2, padding="same"), (7, 2)),
+    dr.Conv2D: (dr.Conv2D(6, (3, 2), "tanh", dilation=(1, 2), groups=2, padding=((1, 0), 2), rounding="ceil", stride=2), (5, 7, 4)),
+    dr.Conv3D: (dr.Conv3D(2, 2, padding=1, padding_mode="circular"), (3, 2, 3, 3)),
+    dr.ConvTranspose1D: (dr.ConvTranspose1D(3, 3, stride=2, padding=((0, 1),)), (5, 2)),
+    dr.ConvTranspose2D: (dr.ConvTranspose2D(3, (3, 2), "tanh", stride=2, padding="same"), (3, 2, 5)),
+    dr.ConvTranspose3D: (dr.ConvTranspose3D(2, 2, use_bias=False), (2, 3, 2, 3)),
+    dr.SeparableConv2D: (dr.SeparableConv2D(5, 3, "tanh", padding="full"), (3, 5, 2)),
     dr.Flatten: (dr.Flatten(), (2, 3, 5)),
     dr.Dropout: (dr.Dropout(0.5), (7,)),
     dr.BatchNorm: (dr.BatchNorm(), (7,)),
     dr.LayerNorm: (dr.LayerNorm(), (5, 7)),
+    dr.GroupNorm: (dr.GroupNorm(3), (5, 2, 6)),
+    dr.SpatialDropout: (dr.SpatialDropout(0.5), (5, 2, 3)),
+    dr.Reshape: (dr.Reshape((3, 2)), (6,)),
+    dr.MaxPool1D: (dr.MaxPool1D(2), (7, 3)),
+    dr.MaxPool2D: (dr.MaxPool2D(3, stride=2, padding="same"), (7, 5, 3)),
+    dr.MaxPool3D: (dr.MaxPool3D((1, 2, 3)), (2, 3, 5, 2)),
+    dr.AveragePool1D: (dr.AveragePool1D(3, stride=2, padding=((1, 0),), rounding="ceil"), (7, 3)),
+    dr.AveragePool2D: (dr.AveragePool2D(2), (7, 5, 3)),
+    dr.AveragePool3D: (dr.AveragePool3D(2, stride=1), (2, 3, 5, 2)),
+    dr.GlobalMaxPool: (dr.GlobalMaxPool(), (5, 3, 2)),
+    dr.GlobalAveragePool: (dr.GlobalAveragePool(), (5, 3, 2)),
+    dr.AdaptiveMaxPool: (dr.AdaptiveMaxPool((3, 2)), (5, 7, 2)),
+    dr.AdaptiveAveragePool: (dr.AdaptiveAveragePool(3), (5, 7, 2)),
+    dr.UpSample: (dr.UpSample((2, 3), "linear"), (3, 2, 5)),
+    dr.Pad: (dr.Pad(((1, 2), 0), "reflect"), (3, 2, 5)),
+    dr.Crop: (dr.Crop((1, (2, 0))), (5, 3, 2)),
     dr.Sequential: (dr.Sequential([dr.Dense(5, "relu"), dr.Dense(3)]), (7,)),
     dr.Residual: (dr.Residual([dr.Dense(5, "tanh"), dr.Dense(7)]), (7,)),
     dr.Parallel: (dr.Parallel([dr.Dense(3), dr.Dense(2, "relu")]), (7,)),
@@ -65,7 +88,7 @@ def test_one_training_step_and_gradients_against_differences(layer, shape):
     x, y = rows(shape, 5).astype(float), rows((2,), 5, seed=1).astype(float)
     before = {path: value.copy() for path, value in flatten(net.params).items()}
     rate = 1e-3
-    predicting = dataclasses.replace(layer, rate=0.0) if isinstance(layer, dr.Dropout) else layer
+    predicting = dataclasses.replace(layer, rate=0.0) if isinstance(layer, (dr.Dropout, dr.SpatialDropout)) else layer
     twin = dr.Network([predicting, dr.Flatten(), dr.Dense(2, "tanh")], shape, seed=3, dtype="float64")
     state = twin.state
     twin.fit(x, y, loss="quadratic", optimizer=dr.SGD(rate), epochs=1, batch_size=None)

@@ -4,6 +4,8 @@ A twin is a function (layer, params, state, x, training) -> (h, back), where bac
 A new layer type joins by one function here.
 """
 
+import math
+
 import numpy as np
 
 import deltarule as dr
@@ -49,6 +51,72 @@ def dense(layer, params, state, x, training):
     return h, back
 
 
+def with_bias_and_activation(layer, params, a, back_a):
+    """h = g(a + b) after a = f(x, K), whose way back is back_a: dL/da -> (dL/dx, dL/dK)."""
+    h, back_g = activated(layer.activation, params.get("slope"), a + params.get("bias", 0.0))
+
+    def back(dh):
+        delta, slopes = back_g(dh)
+        dx, dK = back_a(delta)
+        gradients = {"weights": dK} | ({"bias": delta.reshape(-1, delta.shape[-1]).sum(axis=0)} if "bias" in params else {})
+        return dx, gradients | {f"slope/{name}": value for name, value in slopes.items()}
+
+    return h, back
+
+
+@twin(dr.Conv1D)
+@twin(dr.Conv2D)
+@twin(dr.Conv3D)
+def convolution(layer, params, state, x, training):
+    """Around borders that are not zero the values are taken by their place, and what comes back is added there."""
+    settings = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
+    K = params["weights"]
+    if layer.padding_mode == "zeros":
+        settings |= {"padding": layer.padding, "rounding": {"floor": "floor", "ceil": "ceiling"}[layer.rounding]}
+        place = None
+    else:
+        mode = {"reflect": "reflect", "circular": "wrap"}[layer.padding_mode]
+        place = np.pad(np.arange(np.prod(x.shape)).reshape(x.shape), [(0, 0), *layer.sides(x.shape[1:-1]), (0, 0)], mode=mode)
+    padded = x if place is None else x.ravel()[place]
+
+    def back_a(delta):
+        found = textbook.convolve_backward(padded, K, delta, **settings)
+        if place is None:
+            return found["x"], found["K"]
+        return np.bincount(place.ravel(), found["x"].ravel(), x.size).reshape(x.shape), found["K"]
+
+    return with_bias_and_activation(layer, params, textbook.convolve(padded, K, **settings), back_a)
+
+
+@twin(dr.ConvTranspose1D)
+@twin(dr.ConvTranspose2D)
+@twin(dr.ConvTranspose3D)
+def transposed(layer, params, state, x, training):
+    """The adjoint of the textbook's convolution from `space`: its dL/dx; going back, the convolution itself."""
+    K = np.swapaxes(params["weights"], -1, -2)
+    kernel, axes = K.shape[:-2], x.ndim - 2
+    stride = layer.stride if isinstance(layer.stride, tuple) else (layer.stride,) * axes
+    if layer.padding == "same":
+        cut = tuple(((k - S) // 2, k - S - (k - S) // 2) for k, S in zip(kernel, stride, strict=True))
+    else:
+        given = (0 if layer.padding == "valid" else layer.padding,) * axes if isinstance(layer.padding, (int, str)) else layer.padding
+        cut = tuple(P if isinstance(P, tuple) else (P, P) for P in given)
+    space = tuple((H - 1) * S + k - sum(P) for H, S, k, P in zip(x.shape[1:-1], stride, kernel, cut, strict=True))
+    zeros = np.zeros((len(x), *space, K.shape[-2]))
+    settings = {"stride": stride, "padding": cut}
+    a = textbook.convolve_backward(zeros, K, x, **settings)["x"]
+    return with_bias_and_activation(layer, params, a, lambda delta: (
+        textbook.convolve(delta, K, **settings), np.swapaxes(textbook.convolve_backward(delta, K, x, **settings)["K"], -1, -2)))
+
+
+@twin(dr.SeparableConv2D)
+def separable(layer, params, state, x, training):
+    C = x.shape[-1]
+    parts = {"depthwise": dr.Conv2D(C, layer.kernel, stride=layer.stride, padding=layer.padding, groups=C, use_bias=False),
+             "pointwise": dr.Conv2D(layer.filters, 1, layer.activation, use_bias=layer.use_bias)}
+    return sequential(dr.Sequential(parts), params, {}, x, training)
+
+
 @twin(dr.Activation)
 def activation(layer, params, state, x, training):
     return activated(layer.function, params, x)
@@ -72,6 +140,7 @@ def flatten(layer, params, state, x, training):
 
 
 @twin(dr.Dropout)
+@twin(dr.SpatialDropout)
 def dropout(layer, params, state, x, training):
     assert not training or layer.rate == 0
     return x, lambda dh: (dh, {})
@@ -103,6 +172,134 @@ def layer_norm(layer, params, state, x, training):
         return found["x"], {"gamma": found["gamma"], "beta": found["beta"]}
 
     return passed.y, back
+
+
+@twin(dr.GroupNorm)
+def group_norm(layer, params, state, x, training):
+    """Layer normalization of rows that hold one group of one example each."""
+    def rows(x):
+        return np.moveaxis(x.reshape(len(x), -1, layer.groups, x.shape[-1] // layer.groups), 2, 1).reshape(len(x) * layer.groups, -1)
+
+    def images(found):
+        parts = found.reshape(len(x), layer.groups, -1, x.shape[-1] // layer.groups)
+        return np.moveaxis(parts, 1, 2).reshape(x.shape)
+
+    gamma, ones = params["gamma"], np.ones(rows(x).shape[1])
+    passed = textbook.layer_norm(rows(x), ones, 0 * ones, layer.epsilon)
+    x_hat, summed = images(passed.x_hat), tuple(range(x.ndim - 1))
+
+    def back(dh):
+        dx = images(textbook.norm_backward(passed, ones, rows(gamma * dh))["x"])
+        return dx, {"gamma": np.sum(dh * x_hat, axis=summed), "beta": dh.sum(axis=summed)}
+
+    return gamma * x_hat + params["beta"], back
+
+
+@twin(dr.Reshape)
+def reshape(layer, params, state, x, training):
+    return x.reshape(len(x), *layer.shape), lambda dh: (dh.reshape(x.shape), {})
+
+
+def window_settings(layer):
+    return layer.window, layer.stride, layer.padding, {"floor": "floor", "ceil": "ceiling"}[layer.rounding]
+
+
+@twin(dr.MaxPool1D)
+@twin(dr.MaxPool2D)
+@twin(dr.MaxPool3D)
+def max_pool(layer, params, state, x, training):
+    at = window_settings(layer)
+    return textbook.max_pool(x, *at), lambda dh: (textbook.max_pool_backward(x, dh, *at), {})
+
+
+@twin(dr.AveragePool1D)
+@twin(dr.AveragePool2D)
+@twin(dr.AveragePool3D)
+def average_pool(layer, params, state, x, training):
+    at = window_settings(layer)
+    return textbook.average_pool(x, *at), lambda dh: (textbook.average_pool_backward(x, dh, *at), {})
+
+
+@twin(dr.GlobalMaxPool)
+def global_max_pool(layer, params, state, x, training):
+    everywhere = x.shape[1:-1]
+    h = textbook.max_pool(x, everywhere)
+    return h.reshape(len(x), -1), lambda dh: (textbook.max_pool_backward(x, dh.reshape(h.shape), everywhere), {})
+
+
+@twin(dr.GlobalAveragePool)
+def global_average_pool(layer, params, state, x, training):
+    return textbook.global_average_pool(x), lambda dh: (textbook.global_average_pool_backward(x, dh), {})
+
+
+@twin(dr.AdaptiveMaxPool)
+@twin(dr.AdaptiveAveragePool)
+def adaptive_pool(layer, params, state, x, training):
+    """Each output is the pool over a window of its own."""
+    pool, pool_back = ((textbook.max_pool, textbook.max_pool_backward) if isinstance(layer, dr.AdaptiveMaxPool)
+                       else (textbook.average_pool, textbook.average_pool_backward))
+    space = x.shape[1:-1]
+    sizes = layer.size if isinstance(layer.size, tuple) else (layer.size,) * len(space)
+
+    def part(o):
+        return (slice(None), *(slice(math.floor(i * H / O), math.ceil((i + 1) * H / O)) for i, H, O in zip(o, space, sizes, strict=True)))
+
+    h = np.empty((len(x), *sizes, x.shape[-1]))
+    for o in np.ndindex(*sizes):
+        h[(slice(None), *o)] = pool(x[part(o)], x[part(o)].shape[1:-1]).reshape(len(x), -1)
+
+    def back(dh):
+        dx = np.zeros_like(x)
+        for o in np.ndindex(*sizes):
+            error = dh[(slice(None), *o)].reshape(len(x), *[1] * len(space), -1)
+            dx[part(o)] += pool_back(x[part(o)], error, x[part(o)].shape[1:-1])
+        return dx, {}
+
+    return h, back
+
+
+def along_space(x, matrices):
+    """x with a matrix (outputs, inputs) along each axis of space, and its way back: the transposed matrices."""
+    def times(x, matrices):
+        for axis, A in enumerate(matrices, start=1):
+            x = np.moveaxis(np.tensordot(A, x, (1, axis)), 0, axis)
+        return x
+
+    return times(x, matrices), lambda dh: (times(dh, [A.T for A in matrices]), {})
+
+
+def for_axes(setting, x):
+    return setting if isinstance(setting, tuple) else (setting,) * (x.ndim - 2)
+
+
+def pairs(setting, x):
+    return [sides if isinstance(sides, tuple) else (sides, sides) for sides in for_axes(setting, x)]
+
+
+@twin(dr.UpSample)
+def up_sample(layer, params, state, x, training):
+    """Output j stands at (j + 1/2) / factor - 1/2 of the inputs."""
+    matrices = []
+    for H, factor in zip(x.shape[1:-1], for_axes(layer.factor, x), strict=True):
+        at = np.clip((np.arange(factor * H) + 0.5) / factor - 0.5, 0, H - 1)[:, None]
+        inputs = np.arange(H)[None]
+        matrices.append(np.maximum(0, 1 - np.abs(at - inputs)) if layer.mode == "linear" else (np.abs(at - inputs) < 0.5).astype(float))
+    return along_space(x, matrices)
+
+
+@twin(dr.Pad)
+def pad(layer, params, state, x, training):
+    """The identity matrix with a border of its own rows, or of zeros."""
+    mode = {"zeros": "constant", "reflect": "reflect", "circular": "wrap"}[layer.mode]
+    return along_space(x, [np.pad(np.eye(H), (sides, (0, 0)), mode=mode)
+                           for H, sides in zip(x.shape[1:-1], pairs(layer.padding, x), strict=True)])
+
+
+@twin(dr.Crop)
+def crop(layer, params, state, x, training):
+    """The identity matrix without its outer rows."""
+    return along_space(x, [np.eye(H)[before:H - after]
+                           for H, (before, after) in zip(x.shape[1:-1], pairs(layer.cropping, x), strict=True)])
 
 
 @twin(dr.Sequential)

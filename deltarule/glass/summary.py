@@ -1,5 +1,6 @@
 """The summary of a network: layers, shapes, parameters and multiply-adds, counted in the program itself, not by formula."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 import jax
 
+from deltarule import kernels
 from deltarule.layers.forward import forward
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Plan, unflatten
@@ -71,15 +73,22 @@ def summarize(layer: Layer, plan: Plan, input_shape: tuple[int, ...], dtype: str
     for visit in plan.visits:
         if any(other.startswith(visit.path + "/") or (not visit.path and other) for other in paths):
             continue
-        inside = [(path, shape) for path, (_, shape) in plan.params.items() if path.startswith(visit.path + "/") or not visit.path]
+        inside = [(path, shape) for path, (_, shape) in plan.params.items() if _is_inside(path, visit.path)]
         rows.append(SummaryRow(visit.path, type(visit.layer).__name__, visit.output_shape[1:],
                                sum(math.prod(shape) for _, shape in inside),
-                               sum(count for path, count in counted.items() if path == visit.path or path.startswith(visit.path + "/"))))
+                               sum(count for path, count in counted.items() if _is_inside(path, visit.path))))
     return Summary(input_shape, tuple(rows))
 
 
+def _is_inside(path: str, layer: str) -> bool:
+    return not layer or path == layer or path.startswith(layer + "/")
+
+
 def _multiply_adds(jaxpr: Any, path: str, times: int = 1) -> Iterator[tuple[str, int]]:
-    """(path of the layer, multiply-adds) of every product and convolution in a program, loops counted by their length."""
+    """(path of the layer, multiply-adds) of every product and convolution in a program.
+
+    Loops count by their length; of several branches the one with the fewest counts, but not one without any.
+    """
     for equation in jaxpr.eqns:
         here = "/".join(filter(None, (path, str(equation.source_info.name_stack))))
         kind, values = equation.primitive.name, equation.params
@@ -91,8 +100,12 @@ def _multiply_adds(jaxpr: Any, path: str, times: int = 1) -> Iterator[tuple[str,
             kernel = equation.invars[1].aval.shape
             outputs = kernel[values["dimension_numbers"].rhs_spec[0]]
             yield here, times * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // outputs
-        for inner_program in _inner(values):
-            yield from _multiply_adds(inner_program, here, times * values.get("length", 1))
+        elif kind == "ffi_call":
+            yield here, times * kernels.multiply_adds(values)
+        inside = [list(_multiply_adds(program, here, times * values.get("length", 1))) for program in _inner(values)]
+        if kind == "cond":      # one of its branches is run
+            inside = [min(filter(None, inside), key=lambda branch: sum(count for _, count in branch), default=[])]
+        yield from itertools.chain.from_iterable(inside)
 
 
 def _inner(values: dict[str, Any]) -> Iterator[Any]:

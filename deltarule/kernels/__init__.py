@@ -4,3 +4,4 @@ from deltarule.kernels.building import kernels as kernels
 from deltarule.kernels.convolution import Geometry as Geometry
 from deltarule.kernels.convolution import backward as backward
 from deltarule.kernels.convolution import forward as forward
+from deltarule.kernels.convolution import multiply_adds as multiply_adds

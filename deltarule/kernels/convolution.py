@@ -1,6 +1,6 @@
 """The convolution kernels as JAX functions: float32, two dimensions, channels last."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,3 +54,12 @@ def backward(x: jax.Array | None, K: jax.Array | None, h: jax.Array | None, dh: 
     dx, dK, db = call(*(empty if value is None else value for value in (x, K, h)), dh, geometry=at.numbers(n, C, F), relu=h is not None,
                       wants_dx=K is not None, wants_dK=x is not None)
     return dx, dK, db
+
+
+def multiply_adds(call: dict[str, Any]) -> int:
+    """Multiplications, each with its addition, of one call of a kernel, from the parameters of its `ffi_call`; 0 for other calls."""
+    if not call["target_name"].startswith("deltarule_conv"):
+        return 0
+    geometry = dict(call["attributes"])["geometry"]
+    n, _, _, C, kh, kw, F, P, Q, *_ = np.asarray(getattr(geometry, "val", geometry)).tolist()
+    return int(n * P * Q * kh * kw * C * F)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from deltarule import initializers
-from deltarule.errors import DeltaruleError
+from deltarule.checks import check_number
+from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Scope
 from deltarule.spec import register
@@ -72,6 +73,40 @@ class LayerNorm(Layer):
         """h = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta."""
         mu = jnp.mean(x, axis=-1, keepdims=True)
         variance = jnp.mean(jnp.square(x - mu), axis=-1, keepdims=True)
+        return _scaled(x, mu, variance, self.epsilon, scope)
+
+
+@register
+@dataclass(frozen=True)
+class GroupNorm(Layer):
+    """The same equation with mu and sigma^2 of each example over space and over each group of channels (Wu and He 2018).
+
+    Training and predicting do not differ, and the size of the batch does not matter. One group is layer normalization over the whole
+    image; as many groups as channels is instance normalization (Ulyanov et al. 2016). Shapes: (batch, ..., channels) -> the same.
+    Raises DeltaruleError for groups below 1 or epsilon out of range, ShapeError for groups that do not divide the channels.
+
+    >>> import deltarule as dr
+    >>> dr.Network([dr.GroupNorm(2)], input_shape=(4,)).predict([[1.0, 3.0, 10.0, 30.0]]).round(3).tolist()
+    [[-1.0, 1.0, -1.0, 1.0]]
+    """
+
+    groups: int
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check_number(self, "groups", least=1, whole=True)
+        _above_zero("GroupNorm", self.epsilon)
+
+    def __call__(self, x: Array, scope: Scope) -> Array:
+        """h = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta."""
+        channels = x.shape[-1]
+        if channels % self.groups:
+            raise ShapeError(f"GroupNorm expected groups that divide the channels, received groups={self.groups} for {channels} channels")
+        grouped = x.reshape(x.shape[0], -1, self.groups, channels // self.groups)   # (batch, positions, groups, channels of a group)
+        mu = jnp.mean(grouped, axis=(1, 3), keepdims=True)
+        variance = jnp.mean(jnp.square(grouped - mu), axis=(1, 3), keepdims=True)
+        one_each = (x.shape[0], *[1] * (x.ndim - 2), channels)
+        mu, variance = (jnp.broadcast_to(value, (len(x), 1, *grouped.shape[2:])).reshape(one_each) for value in (mu, variance))
         return _scaled(x, mu, variance, self.epsilon, scope)
 
 

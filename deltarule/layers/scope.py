@@ -103,6 +103,11 @@ class Scope:
         """(batch,), False for rows that only fill the batch up and must not enter any statistics; None where all rows count."""
         return self.run.counted
 
+    @property
+    def watched(self) -> bool:
+        """Whether someone looks at what is tapped: then a must be there apart from h."""
+        return self.run.taps is not None
+
     def param(self, name: str, init: Initializer, shape: Sequence[int]) -> Array:
         """The parameter `name` of this layer, of the given shape.
 
