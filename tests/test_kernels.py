@@ -1,6 +1,7 @@
 """The C++ kernels against the textbook's sums, in one program after another, batched, and where there is no compiler."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -40,9 +41,11 @@ def close(given, expected, what):
 
 
 def test_there_are_kernels_where_there_is_a_compiler():
-    import shutil
-    compiler = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
-    assert compiler == READY, kernels.kernels().sentence
+    """A compiler is one that can say its version: CXX=/bin/false, which stands for none, cannot."""
+    candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    found = next((path for name in candidates if (path := shutil.which(name))), None)
+    works = found is not None and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0
+    assert works == READY, kernels.kernels().sentence
     assert ("ready" in kernels.kernels().sentence) == READY
 
 
@@ -107,6 +110,8 @@ def test_without_a_compiler_or_turned_off_it_is_said(monkeypatch, tmp_path):
     (tmp_path / "c++").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
     assert "did not compile (c++: line 1: error: no headers)" in building.kernels.__wrapped__().sentence
+    (tmp_path / "c++").write_text("#!/bin/sh\nexit 3\n")
+    assert "did not compile (c++: exit status 3)" in building.kernels.__wrapped__().sentence
 
 
 def test_compiling_by_hand_says_one_line():

@@ -22,6 +22,7 @@ from deltarule.cache import abilities, cache_folder
 
 SOURCE = Path(__file__).parent / "convolution.cc"
 TARGETS = ("conv_forward", "conv_backward")     # functions of the library, under "deltarule_" + name in JAX
+COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
 PATIENCE = 300      # seconds for the compiler
 
 
@@ -37,7 +38,8 @@ def kernels() -> Kernels:
     """Compile, load and register the kernels, once in a process; says what came of it."""
     if os.environ.get("DELTARULE_KERNELS") == "off":
         return Kernels(False, "the C++ kernels are turned off (DELTARULE_KERNELS=off); convolutions run in their JAX form")
-    compiler = next((found for name in (os.environ.get("CXX"), "c++", "g++", "clang++") if name and (found := shutil.which(name))), None)
+    chosen = os.environ.get("CXX")
+    compiler = next((found for name in ((chosen,) if chosen else COMPILERS) if (found := shutil.which(name))), None)
     name, flags = instruction_set()
     library = (cache_folder("kernels") or _passing_folder()) / f"convolution-{_digest(flags)}.so"
     sentence = f"the C++ kernels are ready ({name})"
@@ -97,8 +99,8 @@ def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> str:
         if done.returncode == 0:
             os.replace(hidden, library)
             return ""
-        complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip().splitlines()[-1:] or "")
-        return f"{Path(compiler).name}: {complaint}"
+        said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
+        return f"{Path(compiler).name}: {next((line for line in said if 'error' in line), said[-1])}"
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{Path(compiler).name}: {error}"
     finally:
