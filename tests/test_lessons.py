@@ -102,6 +102,7 @@ def test_the_command_line_lists_runs_and_saves(tmp_path, capsys):
     listed = capsys.readouterr().out
     assert all(f"  {name} " in listed for name in dr.lessons.names())
     assert listed.startswith("Neurons\n")
+    assert all(dr.lessons.lesson(name).title in listed for name in dr.lessons.names())
     assert main(["lessons", "--json"]) == 0
     assert [lesson["name"] for lesson in json.loads(capsys.readouterr().out)["lessons"]] == list(catalogue.NAMES)
     assert main(["lesson", "festival", "--json", "--save", str(tmp_path)]) == 0

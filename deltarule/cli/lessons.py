@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from deltarule.cli.output import print_json
-from deltarule.cli.text import columns
 from deltarule.errors import DeltaruleError
 from deltarule.lessons import catalogue
 from deltarule.lessons.topics import TOPICS
@@ -21,13 +20,12 @@ def lessons(json: Annotated[bool, typer.Option("--json", help="Print one JSON ob
         print_json({"lessons": [{"name": lesson.name, "title": lesson.title, "rows": list(lesson.rows), "section": lesson.section,
                                  "lectures": lesson.lectures, "parts": list(lesson.parts)} for lesson in known]})
         return
-    rows = columns([(lesson.name, lesson.title) for lesson in known], left=2)
-    section = ""
-    for lesson, row in zip(known, rows, strict=True):
+    section, wide = "", max(len(lesson.name) for lesson in known)
+    for lesson in known:
         if lesson.section != section:
             print(("\n" if section else "") + lesson.section)
             section = lesson.section
-        print("  " + row)
+        print(f"  {lesson.name:<{wide}}  {lesson.title}")
     print("\nRun one with: deltarule lesson xor --save figures")
 
 
