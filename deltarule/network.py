@@ -85,7 +85,8 @@ class Network:
 
     def summary(self) -> Summary:
         """Layers, output shapes, parameters and multiply-adds; print it to see the table."""
-        return summarize(self.layer, self.plan, self.input_shape, self.dtype)
+        with _precision(self.dtype):
+            return summarize(self.layer, self.plan, self.input_shape, self.dtype)
 
     def __repr__(self) -> str:
         return f"Network({self.layer!r}, input_shape={self.input_shape}, seed={self.seed})"

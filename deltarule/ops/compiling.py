@@ -10,7 +10,9 @@ from typing import Any
 
 import jax
 
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0}
+if jax.__version_info__ < (0, 11):
+    QUICK["xla_cpu_use_fusion_emitters"] = False     # an option that later versions do not know
 
 
 class Compiled:
