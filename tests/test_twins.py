@@ -6,6 +6,7 @@ Values and gradients to 1e-10 in float64 and 1e-5 relative in float32; differenc
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_layers import EXAMPLES
@@ -33,17 +34,17 @@ def test_every_layer_type_has_a_twin():
     assert set(TWINS) == set(EXAMPLES)
 
 
-def drawn(layers, seed, dtype):
+def drawn(layers, seed, dtype, shape=(WIDTH,)):
     """A network with random parameters and running statistics, inputs and targets, all exact in float32."""
     rng = np.random.default_rng(seed)
-    net = dr.Network([*layers, dr.Dense(2, "tanh")], WIDTH, dtype=dtype)
+    net = dr.Network([*layers, dr.Dense(2, "tanh")], shape, dtype=dtype)
 
     def uniform(low, high, shape):
         return rng.uniform(low, high, shape).astype("float32").astype(dtype)
 
     net.params = unflatten({path: uniform(-1, 1, value.shape) for path, value in flatten(net.params).items()})
     net.state = unflatten({path: uniform(0.5, 1.5, value.shape) for path, value in flatten(net.state).items()})
-    return net, uniform(-2, 2, (N, WIDTH)).astype(float), uniform(-1, 1, (N, 2)).astype(float)
+    return net, uniform(-2, 2, (N, *shape)).astype(float), uniform(-1, 1, (N, 2)).astype(float)
 
 
 def of_the_engine(net, x, y, training):
@@ -99,3 +100,22 @@ class dr_like:
 
     def __init__(self, net, flat):
         self.layer, self.params, self.state = net.layer, unflatten(flat), net.state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", EXAMPLES, ids=lambda kind: kind.__name__)
+@settings(max_examples=2)
+@given(layers=st.lists(LAYERS, max_size=2), seed=st.integers(0, 10**6))
+def test_every_layer_type_below_random_ones(kind, layers, seed):
+    """A layer of each type on rows of its own shape, whatever that is, and random layers above it: predict mode, both precisions."""
+    example, shape = EXAMPLES[kind]
+    for dtype, tolerance in (("float64", 1e-10), ("float32", 1e-5)):
+        with jax.enable_x64(dtype == "float64"):
+            net, x, y = drawn([example, dr.Flatten(), dr.Dense(WIDTH, "tanh"), *layers], seed, dtype, shape)
+            value, gradient = of_the_engine(net, x, y, training=False)
+        expected_value, expected = of_the_textbook(net, x, y, training=False)
+        np.testing.assert_allclose(value, expected_value, rtol=tolerance)
+        assert set(gradient) == set(expected)
+        largest = max(np.max(np.abs(slope)) for slope in expected.values())
+        for path, slope in expected.items():
+            np.testing.assert_allclose(gradient[path], slope, rtol=10 * tolerance, atol=tolerance * max(largest, 1), err_msg=path)
