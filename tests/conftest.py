@@ -6,11 +6,22 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["DELTARULE_CACHE"] = "off"       # tests compile for themselves and leave nothing behind
 
+import functools
+
 import hypothesis
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 hypothesis.settings.register_profile("deltarule", derandomize=True, database=None, deadline=None, max_examples=25)
 hypothesis.settings.load_profile("deltarule")
+
+
+@pytest.fixture(scope="session")
+def result():
+    """The result of a lesson by name; each is run once for all tests."""
+    from deltarule import lessons
+
+    return functools.cache(lessons.run)

@@ -1,6 +1,5 @@
 """The lessons of networks and learning: every number as expected, and the decisive ones worked out again by other means."""
 
-import functools
 
 import numpy as np
 import pytest
@@ -36,19 +35,13 @@ DEMANDED = [    # of each lesson: what the mission asks it to show
 ]
 
 
-@pytest.fixture(scope="session")
-def run():
-    """Each lesson runs once."""
-    return functools.cache(catalogue.run)
-
-
 @pytest.mark.parametrize(("name", "demanded"), DEMANDED)
-def test_every_number_is_as_expected(run, name, demanded):
-    result = run(name)
-    assert [check for check in result.checks if not check.passed] == []
-    assert set(demanded) <= set(result.numbers)
-    assert result.figures.keys() == result.captions.keys() != set()
-    assert all(max(figure.get_size_inches()) <= 11.5 for figure in result.figures.values())
+def test_every_number_is_as_expected(result, name, demanded):
+    found = result(name)
+    assert [check for check in found.checks if not check.passed] == []
+    assert set(demanded) <= set(found.numbers)
+    assert found.figures.keys() == found.captions.keys() != set()
+    assert all(max(figure.get_size_inches()) <= 11.5 for figure in found.figures.values())
 
 
 def test_backpropagation_beside_finite_differences_of_another_forward_pass():
@@ -71,7 +64,7 @@ def test_backpropagation_notices_a_coarse_difference(monkeypatch):
     assert result.to_json()["failed"] == ["engine beside finite differences: gradients", "textbook beside finite differences: gradients"]
 
 
-def test_trask_beside_the_lines_of_the_lecture(run):
+def test_trask_beside_the_lines_of_the_lecture(result):
     """l1, l2, the deltas and the two updates as they stand on the slide."""
     sigma = lambda a: 1 / (1 + np.exp(-a))      # noqa: E731
     rng = np.random.RandomState(1)
@@ -86,7 +79,7 @@ def test_trask_beside_the_lines_of_the_lecture(run):
         delta_1 = (delta_2 @ syn1.T) * l1 * (1 - l1)
         syn1 += l1.T @ delta_2
         syn0 += trask.X.T @ delta_1
-    numbers = run("trask").numbers
+    numbers = result("trask").numbers
     assert {name: numbers[name] for name in found} == found
     assert found["mean error at step 50,000"] == "0.00351012256786"
 
@@ -111,7 +104,7 @@ def test_gradient_descent_notices_a_wrong_gradient(monkeypatch):
     assert result.to_json()["failed"] == ["batch path beside the textbook's, largest difference"]
 
 
-def test_gradient_noise_beside_numpy(run):
+def test_gradient_noise_beside_numpy(result):
     """sigma, and the noise of 64 other mini-batches of 64, from gradients written out by hand."""
     digits = dr.data.digits()
     x, y = digits.x[:1000].astype(float), digits.y[:1000]
@@ -120,15 +113,15 @@ def test_gradient_noise_beside_numpy(run):
     each = (x[:, :, None] * (h - np.eye(10)[y])[:, None, :]).reshape(1000, -1)
     drawn = each[np.random.default_rng(3).integers(0, 1000, (64, 64))].mean(axis=1)
     noise = np.sqrt(np.mean(np.sum((drawn - each.mean(axis=0)) ** 2, axis=1)))
-    line, dots, _ = run("gradient-noise").figures["noise"].axes[0].lines
+    line, dots, _ = result("gradient-noise").figures["noise"].axes[0].lines
     at = list(gradient_noise.SIZES).index(64)
     assert line.get_ydata()[at] == pytest.approx(np.sqrt(each.var(axis=0).sum() / 64), rel=1e-9)
     assert dots.get_ydata()[at] == pytest.approx(noise, rel=0.1)
 
 
-def test_approximation_draws_the_functions(run):
+def test_approximation_draws_the_functions(result):
     """Between the 50 points too the drawn curve follows the function, and three units are drawn."""
-    axes = run("approximation").figures["fits"].axes
+    axes = result("approximation").figures["fits"].axes
     for ax, (name, function), within in zip(axes, approximation.FUNCTIONS.items(), (1e-3, 1e-3, 0.06, 1e-3), strict=True):
         curves = {line.get_label(): line for line in ax.lines}
         assert len(curves) == 4
@@ -138,8 +131,8 @@ def test_approximation_draws_the_functions(run):
 
 
 @slow
-def test_capacity_draws_a_falling_error(run):
-    figures = run("capacity").figures
+def test_capacity_draws_a_falling_error(result):
+    figures = result("capacity").figures
     errors = figures["error"].axes[0].lines[0].get_ydata()
     assert len(errors) == 7
     assert errors[0] > 50 * errors[-1]
@@ -148,10 +141,10 @@ def test_capacity_draws_a_falling_error(run):
     np.testing.assert_allclose(np.interp(x, fine.ravel(), curve.ravel()), capacity.wiggly(x), atol=0.1)
 
 
-def test_bending_draws_classes_that_a_support_vector_machine_separates(run):
+def test_bending_draws_classes_that_a_support_vector_machine_separates(result):
     from sklearn.svm import SVC
 
-    for figure in run("bending").figures.values():
+    for figure in result("bending").figures.values():
         scores = []
         for ax, C in ((figure.axes[0], 10), (figure.axes[-1], 1e5)):
             drawn = [np.asarray(points.get_offsets()) for points in ax.collections[1:]]
@@ -167,10 +160,10 @@ def test_separable_tells_and_from_xor():
     assert not bending.separable(x, np.array([0, 1, 1, 0]))
 
 
-def test_overfitting_draws_the_best_epoch(run):
-    result = run("overfitting")
-    curves = {line.get_label(): line.get_ydata() for line in result.figures["curves"].axes[0].lines}
-    assert int(np.argmin(curves["validation"])) + 1 == result.numbers["kept epoch is that of the least validation loss"]
+def test_overfitting_draws_the_best_epoch(result):
+    found = result("overfitting")
+    curves = {line.get_label(): line.get_ydata() for line in found.figures["curves"].axes[0].lines}
+    assert int(np.argmin(curves["validation"])) + 1 == found.numbers["kept epoch is that of the least validation loss"]
     assert curves["validation"][-1] - curves["training"][-1] > 3 * (curves["validation"] - np.asarray(curves["training"]))[70]
 
 

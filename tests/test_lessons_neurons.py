@@ -28,19 +28,6 @@ DEMANDED = {
 SLOW = ("one-vs-all", "visual-cortex")
 
 
-@pytest.fixture(scope="session")
-def result():
-    """Each lesson, run once for all tests."""
-    done = {}
-
-    def run(name):
-        if name not in done:
-            done[name] = dr.lessons.run(name)
-        return done[name]
-
-    return run
-
-
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in DEMANDED])
 def test_every_number_is_as_expected_and_the_demanded_ones_are_there(result, name):
     found = result(name)
@@ -49,15 +36,6 @@ def test_every_number_is_as_expected_and_the_demanded_ones_are_there(result, nam
     assert found.figures
     for figure in found.figures.values():
         assert all(size <= limit for size, limit in zip(figure.get_size_inches(), (9.1, 6.3), strict=True))
-
-
-@pytest.mark.parametrize("name", DEMANDED)
-def test_the_parts_that_a_lesson_teaches_exist(name):
-    for part in dr.lessons.lesson(name).parts:
-        value = dr
-        for attribute in part.removeprefix("dr.").split("."):
-            value = getattr(value, attribute)
-        assert value.__doc__
 
 
 # -------------------------------------------------------------------- neuron

@@ -27,19 +27,6 @@ DEMANDED = {        # the numbers that the lectures' table asks for
 SLOW = ("dying-relu", "relu-speed", "problem-first")
 
 
-@pytest.fixture(scope="session")
-def result():
-    """Each lesson, run once for all tests."""
-    done = {}
-
-    def run(name):
-        if name not in done:
-            done[name] = dr.lessons.run(name)
-        return done[name]
-
-    return run
-
-
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in DEMANDED])
 def test_every_number_is_as_expected_and_the_demanded_ones_are_there(result, name):
     found = result(name)

@@ -41,7 +41,7 @@ def settings_of_a_convolution(draw, axes):
     size = tuple(d * (k - 1) + 1 + draw(st.integers(0, 3)) for k, d in zip(kernel, dilation, strict=True))
     padding = draw(st.sampled_from(["valid", "same", "full", 1, tuple((i, 2 - i) for i in range(axes))]))
     return size, kernel, {"stride": per_axis(draw, axes, 1, 2, 3), "dilation": dilation, "padding": padding,
-                          "groups": draw(st.sampled_from([1, 2])), "rounding": draw(st.sampled_from(["floor", "ceiling"]))}
+                          "groups": draw(st.sampled_from([1, 2])), "rounding": draw(st.sampled_from(["floor", "ceil"]))}
 
 
 def arrays(seed, size, kernel, groups, n=2, C=2, M=4):
@@ -67,7 +67,7 @@ def convolved_by_scipy(x, K, b, stride, dilation, padding, groups, rounding):
     borders = []
     for i, (H, S, covered) in enumerate(zip(x.shape[1:-1], stride, wide.shape, strict=False)):
         before, after = sides(padding[i] if isinstance(padding, tuple) else padding, H, S, covered)
-        beyond = -(H + before + after - covered) % S if rounding == "ceiling" else 0
+        beyond = -(H + before + after - covered) % S if rounding == "ceil" else 0
         borders.append((before, after + beyond))
     x = np.pad(x, [(0, 0), *borders, (0, 0)])
     C, M = x.shape[-1] // groups, K.shape[-1] // groups
@@ -96,7 +96,7 @@ def test_convolution_is_scipys_and_its_gradient_that_of_differences(axes, data, 
 
 @pytest.mark.parametrize(("size", "kernel", "settings"), [
     ((7,), (3,), {"stride": 2, "padding": "same", "dilation": 2}),
-    ((5, 3), (2, 3), {"stride": (2, 1), "padding": ((0, 1), (2, 0)), "groups": 2, "rounding": "ceiling"}),
+    ((5, 3), (2, 3), {"stride": (2, 1), "padding": ((0, 1), (2, 0)), "groups": 2, "rounding": "ceil"}),
     ((3, 2, 3), (2, 1, 3), {"padding": 1, "stride": (1, 2, 2)}),
 ])
 def test_every_entry_of_the_gradient(size, kernel, settings):
@@ -131,7 +131,7 @@ def test_output_size_counts_the_positions(H, k, S, P, D):
     else:
         assert output_size(H, k, S, (P, P), D) == len(starts)
         left_over = starts[-1] + covered < H + 2 * P            # the ceiling lets one more window stick out
-        assert output_size(H, k, S, (P, P), D, "ceiling") == len(starts) + left_over
+        assert output_size(H, k, S, (P, P), D, "ceil") == len(starts) + left_over
 
 
 def test_numbers_of_the_lecture():
@@ -168,7 +168,7 @@ def test_pooling_over_what_is_there_and_its_gradient(axes, pool, backward, data,
     stride = tuple(data.draw(st.integers(1, k)) for k in window)
     size = tuple(k + data.draw(st.integers(0, 3)) for k in window)
     padding = data.draw(st.sampled_from(["valid", "same", 1]))
-    rounding = data.draw(st.sampled_from(["floor", "ceiling"])) if padding == "valid" else "floor"
+    rounding = data.draw(st.sampled_from(["floor", "ceil"])) if padding == "valid" else "floor"
     x = np.random.default_rng(seed).normal(size=(2, *size, 3))
     y = pool(x, window, stride, padding, rounding)
     around = [sides(padding, H, S, k) for H, S, k in zip(size, stride, window, strict=True)]
@@ -183,9 +183,9 @@ def test_pooling_over_what_is_there_and_its_gradient(axes, pool, backward, data,
 @POOLS
 def test_every_entry_of_the_gradient_of_pooling(pool, backward):
     x = np.random.default_rng(5).permutation(np.arange(140.0)).reshape(2, 7, 5, 2)
-    dy = np.random.default_rng(6).normal(size=pool(x, (3, 2), 2, ((1, 0), (0, 1)), "ceiling").shape)
-    slope = numeric_gradient(lambda x: float(np.sum(dy * pool(x, (3, 2), 2, ((1, 0), (0, 1)), "ceiling"))), x, step=1e-3)
-    np.testing.assert_allclose(backward(x, dy, (3, 2), 2, ((1, 0), (0, 1)), "ceiling"), slope, rtol=1e-6, atol=1e-8)
+    dy = np.random.default_rng(6).normal(size=pool(x, (3, 2), 2, ((1, 0), (0, 1)), "ceil").shape)
+    slope = numeric_gradient(lambda x: float(np.sum(dy * pool(x, (3, 2), 2, ((1, 0), (0, 1)), "ceil"))), x, step=1e-3)
+    np.testing.assert_allclose(backward(x, dy, (3, 2), 2, ((1, 0), (0, 1)), "ceil"), slope, rtol=1e-6, atol=1e-8)
 
 
 def test_pooling_a_four_by_four_map():
@@ -203,8 +203,8 @@ def test_equal_values_give_the_error_to_the_first():
 def test_ceiling_may_stick_out():
     x = np.arange(5.0).reshape(1, 5, 1)
     assert max_pool(x, 2)[0, :, 0].tolist() == [1, 3]
-    assert max_pool(x, 2, rounding="ceiling")[0, :, 0].tolist() == [1, 3, 4]
-    assert average_pool(x, 2, rounding="ceiling")[0, :, 0].tolist() == [0.5, 2.5, 4]
+    assert max_pool(x, 2, rounding="ceil")[0, :, 0].tolist() == [1, 3, 4]
+    assert average_pool(x, 2, rounding="ceil")[0, :, 0].tolist() == [0.5, 2.5, 4]
 
 
 def test_gradient_of_the_global_average():
@@ -227,14 +227,14 @@ X, K = np.ones((2, 5, 3)), np.ones((3, 3, 7))
     (lambda: convolve(X, K, stride=(1, 2)), ShapeError, r"^stride expected one number or 1, one for each axis of space, received"),
     (lambda: convolve(X, K, padding="sam"), DeltaruleError, r"^unknown padding 'sam'; did you mean 'same'\?$"),
     (lambda: convolve(X, K, padding=-1), DeltaruleError, r"^padding expected a whole number of at least 0, received -1$"),
-    (lambda: convolve(X, K, rounding="up"), DeltaruleError, r"^unknown rounding 'up'; known: ceiling, floor$"),
+    (lambda: convolve(X, K, rounding="up"), DeltaruleError, r"^unknown rounding 'up'; known: ceil, floor$"),
     (lambda: convolve_backward(X, K, X), ShapeError, r"^dL/dy has shape \(2, 5, 3\), expected \(2, 3, 7\)"),
     (lambda: max_pool(X[0], 2), ShapeError, r"^pooling expected x \(n, \*space, channels\) .* received \(5, 3\)$"),
     (lambda: global_average_pool(X[0]), ShapeError, r"^pooling expected x"),
     (lambda: max_pool(X, (2, 2)), ShapeError, r"^window expected one number or 1, one for each axis of space, received \(2, 2\)$"),
     (lambda: max_pool(X, 7), DeltaruleError, r"^a window over 7 positions does not fit into 5"),
     (lambda: max_pool(X, 2, padding=2), DeltaruleError, r"^a pooling window covers padding only; use padding below the window"),
-    (lambda: average_pool(X, 1, 3, rounding="ceiling"), DeltaruleError, r"^a pooling window covers padding only"),
+    (lambda: average_pool(X, 1, 3, rounding="ceil"), DeltaruleError, r"^a pooling window covers padding only"),
     (lambda: average_pool_backward(X, X, 2), ShapeError, r"^dL/dy has shape \(2, 5, 3\), expected \(2, 2, 3\)"),
     (lambda: global_average_pool_backward(X, X), ShapeError, r"^dL/dy has shape \(2, 5, 3\), expected \(2, 3\)"),
     (lambda: output_size(0, 3), DeltaruleError, r"^size expected a whole number of at least 1, received 0$"),

@@ -72,7 +72,7 @@ def convolution(layer, params, state, x, training):
     settings = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
     K = params["weights"]
     if layer.padding_mode == "zeros":
-        settings |= {"padding": layer.padding, "rounding": {"floor": "floor", "ceil": "ceiling"}[layer.rounding]}
+        settings |= {"padding": layer.padding, "rounding": layer.rounding}
         place = None
     else:
         mode = {"reflect": "reflect", "circular": "wrap"}[layer.padding_mode]
@@ -201,7 +201,7 @@ def reshape(layer, params, state, x, training):
 
 
 def window_settings(layer):
-    return layer.window, layer.stride, layer.padding, {"floor": "floor", "ceil": "ceiling"}[layer.rounding]
+    return layer.window, layer.stride, layer.padding, layer.rounding
 
 
 @twin(dr.MaxPool1D)

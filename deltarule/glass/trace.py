@@ -16,7 +16,7 @@ import numpy as np
 
 from deltarule.errors import DeltaruleError
 from deltarule.glass.trace_table import TraceTable, trace_table
-from deltarule.layers.forward import forward
+from deltarule.layers.forward import forward, zero_probes
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, Visit, flatten, unused
 from deltarule.losses import Loss, Output
@@ -62,19 +62,10 @@ def watch_both_ways(layer: Layer, loss: Loss, dtype: str, params: Tree, state: T
             beyond.update(path for path, tap in taps.items() if tap is output.h)
         return jnp.sum(losses), (taps, seen, output.h, losses)
 
-    probes = {path: jnp.zeros(tap.shape, tap.dtype) for path, tap in _shapes(layer, dtype, params, state, x).items()}
+    probes = zero_probes(layer, params, state, x, dtype=dtype)
     (_, (taps, seen, h, losses)), (summed, deltas) = jax.value_and_grad(total, (0, 1), has_aux=True)(params, probes)
     deltas = {path: delta for path, delta in deltas.items() if path not in beyond}
     return Passed(taps, seen, h, losses, deltas, jax.tree.map(lambda gradient: gradient / n, summed))
-
-
-def _shapes(layer: Layer, dtype: str, params: Tree, state: Tree, x: Array) -> dict[str, Any]:
-    def run(params: Tree, x: Array) -> dict[str, Array]:
-        taps: dict[str, Array] = {}
-        forward(layer, params, state, x, dtype=dtype, taps=taps)
-        return taps
-
-    return jax.eval_shape(run, params, x)
 
 
 def works_on_a(loss: Loss, output: Output, y: Array) -> bool:

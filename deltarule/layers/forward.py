@@ -53,6 +53,16 @@ def forward(layer: Layer, params: Tree, state: Tree, x: Array, *, dtype: str = "
     return output, merged(state, run.new_state)
 
 
+def zero_probes(layer: Layer, params: Tree, state: Tree, x: Array, **options: Any) -> dict[str, Array]:
+    """A zero for every tap of `forward` with these options: the gradient with respect to it is the delta of that tap."""
+    def run(params: Tree, x: Array) -> dict[str, Array]:
+        taps: dict[str, Array] = {}
+        forward(layer, params, state, x, taps=taps, **options)
+        return taps
+
+    return {path: jnp.zeros(tap.shape, tap.dtype) for path, tap in jax.eval_shape(run, params, x).items()}
+
+
 def as_floats(x: Array, dtype: str) -> Array:
     """Whole numbers as floats of the network's dtype; floats stay as they are."""
     return x if jnp.issubdtype(x.dtype, np.floating) else x.astype(dtype)

@@ -16,17 +16,17 @@ Sides = tuple[int, int]             # the padding before and after, along one ax
 
 
 def output_size(size: int, kernel: int, stride: int = 1, padding: Sides = (0, 0), dilation: int = 1, rounding: str = "floor") -> int:
-    """H_out = (H - k + 2P) / S + 1, rounded by "floor" or by "ceiling" (Baron gives both); 2P is the sum of the two sides.
+    """H_out = (H - k + 2P) / S + 1, rounded by "floor" or by "ceil" (Baron gives both); 2P is the sum of the two sides.
 
     A kernel of k values, D apart, covers D (k - 1) + 1 positions, which then stands for k. Raises DeltaruleError where the
     window does not fit once, or for sizes that are not whole numbers from 1 on.
 
-    >>> output_size(28, 3), output_size(5, 2, stride=2), output_size(5, 2, stride=2, rounding="ceiling"), output_size(9, 3, dilation=3)
+    >>> output_size(28, 3), output_size(5, 2, stride=2), output_size(5, 2, stride=2, rounding="ceil"), output_size(9, 3, dilation=3)
     (26, 2, 3, 3)
     """
     for name, value in (("size", size), ("kernel", kernel), ("stride", stride), ("dilation", dilation)):
         expect_whole(name, value)
-    expect_known("rounding", rounding, ("floor", "ceiling"))
+    expect_known("rounding", rounding, ("floor", "ceil"))
     covered = dilation * (kernel - 1) + 1
     free = size - covered + sum(padding)
     if free < 0:
@@ -42,7 +42,7 @@ class Windows(NamedTuple):
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
-    padding: tuple[Sides, ...]      # as given, and where ceiling lets the last window stick out, as much more behind
+    padding: tuple[Sides, ...]      # as given, and where "ceil" lets the last window stick out, as much more behind
     output: tuple[int, ...]
 
     def positions(self) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:

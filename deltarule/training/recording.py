@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from deltarule.errors import DeltaruleError
-from deltarule.layers.forward import forward
+from deltarule.layers.forward import forward, zero_probes
 from deltarule.layers.scope import Array, Tree, flatten, unflatten
 from deltarule.spec import nearest
 
@@ -98,16 +98,16 @@ def _named(name: str, taps: dict[str, Array]) -> Iterator[tuple[str, str]]:
 def _backward(learner: Learner, params: Tree, state: Tree, batch: Batch,
               key: Array | None) -> tuple[dict[str, Array], dict[str, Array], Tree]:
     """Taps, the delta of each row at each of them (of its own weighted loss), and the gradients of the mean loss."""
-    def run(params: Tree, probes: dict[str, Array] | None) -> tuple[Array, dict[str, Array]]:
+    options: dict[str, Any] = {"dtype": learner.dtype, "key": key, "training": True, "counted": batch.counted}
+
+    def total(params: Tree, probes: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         taps: dict[str, Array] = {}
-        output, _ = forward(learner.layer, params, state, batch.x, dtype=learner.dtype, key=key, training=True, counted=batch.counted,
-                            taps=taps, probes=probes)
+        output, _ = forward(learner.layer, params, state, batch.x, taps=taps, probes=probes, **options)
         rows = learner.loss.rows(output, batch.y)
         return jnp.sum(rows if batch.weights is None else rows * batch.weights), taps
 
-    shapes = jax.eval_shape(lambda params: run(params, None)[1], params)
-    probes = {path: jnp.zeros(tap.shape, tap.dtype) for path, tap in shapes.items()}
-    (_, taps), (summed, deltas) = jax.value_and_grad(run, (0, 1), has_aux=True)(params, probes)
+    probes = zero_probes(learner.layer, params, state, batch.x, **options)
+    (_, taps), (summed, deltas) = jax.value_and_grad(total, (0, 1), has_aux=True)(params, probes)
     count = jnp.asarray(batch.present, learner.dtype)
     return taps, deltas, jax.tree.map(lambda gradient: gradient / count, summed)
 
