@@ -15,6 +15,7 @@ from deltarule import kernels, textbook
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.scope import flatten
 from deltarule.ops import convolution as ops
+from deltarule.ops.activated import convolve_activated
 from deltarule.ops.compiling import QUICK
 
 LAYERS = {1: dr.Conv1D, 2: dr.Conv2D, 3: dr.Conv3D}
@@ -112,7 +113,7 @@ def test_bias_and_relu_in_one_pass_are_those_apart(space, kernel, dtype, relu):
         b = jnp.asarray([0.3, -0.2, 0.1], dtype)
 
         def together(x, K, b):
-            return ops.convolve_activated(x, K, b, at.stride, at.padding, at.dilation, relu)
+            return convolve_activated(x, K, b, at.stride, at.padding, at.dilation, relu)
 
         def apart(x, K, b):
             y = ops._xla(x, K, at)

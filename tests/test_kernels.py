@@ -58,24 +58,24 @@ def test_forward_and_backward_are_the_textbooks(case, relu):
     h = np.maximum(a, 0) if relu else a
     assert h.shape[1:3] == where.output
     x32, K32, b32, h32 = single(x, K, b, h)
-    close(kernels.forward(x32, K32, b32, where, relu), h, "h")
+    close(kernels.forward(x32, K32, b32, where, relu)[0], h, "h")
     dh = RNG.normal(size=h.shape)
     expected = textbook.convolve_backward(x, K, dh * (a > 0) if relu else dh, stride=where.stride, padding=padding, dilation=where.dilation)
     (d32,), on = single(dh), h32 if relu else None
-    dx, dK, db = kernels.backward(x32, K32, on, d32, where)
+    dx, dK, db = kernels.backward(x32, K32, on, None, d32, where)
     for given, name in ((dx, "x"), (dK, "K"), (db, "b")):
         close(given, expected[name], f"dL/d{name}")
-    np.testing.assert_array_equal(kernels.backward(None, K32, on, d32, where)[0], dx)
-    np.testing.assert_array_equal(kernels.backward(x32, None, on, d32, where)[1], dK)
+    np.testing.assert_array_equal(kernels.backward(None, K32, on, None, d32, where)[0], dx)
+    np.testing.assert_array_equal(kernels.backward(x32, None, on, None, d32, where)[1], dK)
 
 
 @pytest.mark.skipif(not READY, reason="no C++ compiler: the test above has checked that this is said")
 def test_members_of_an_ensemble_one_after_the_other():
     x, K, b, where = drawn(CASES[0])
     x32, K32, b32 = single(x, np.stack([K, 2 * K, -K]), np.stack([b, b, b]))
-    together = jax.jit(jax.vmap(lambda K, b: kernels.forward(x32, K, b, where)))(K32, b32)
+    together = jax.jit(jax.vmap(lambda K, b: kernels.forward(x32, K, b, where)[0]))(K32, b32)
     for i in range(3):
-        np.testing.assert_array_equal(together[i], kernels.forward(x32, K32[i], b32[i], where))
+        np.testing.assert_array_equal(together[i], kernels.forward(x32, K32[i], b32[i], where)[0])
 
 
 @pytest.mark.skipif(not READY, reason="no C++ compiler: the test above has checked that this is said")
@@ -87,8 +87,8 @@ def test_inside_a_compiled_loop_with_many_threads_at_work():
     @jax.jit
     def many(K):
         def step(K, _):
-            h = kernels.forward(x32, K, b32, where, True)
-            _, dK, _ = kernels.backward(x32, None, h, h, where)
+            h, _ = kernels.forward(x32, K, b32, where, True)
+            _, dK, _ = kernels.backward(x32, None, h, None, h, where)
             return K - 1e-5 * dK, jnp.sum(h)
         return jax.lax.scan(step, K, None, length=200)
 

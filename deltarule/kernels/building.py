@@ -20,7 +20,8 @@ import jax
 
 from deltarule.cache import abilities, cache_folder
 
-SOURCE = Path(__file__).parent / "convolution.cc"
+FOLDER = Path(__file__).parent
+SOURCES = ("convolution.cc",)
 TARGETS = ("conv_forward", "conv_backward")     # functions of the library, under "deltarule_" + name in JAX
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
 PATIENCE = 300      # seconds for the compiler
@@ -41,7 +42,7 @@ def kernels() -> Kernels:
     chosen = os.environ.get("CXX")
     compiler = next((found for name in ((chosen,) if chosen else COMPILERS) if (found := shutil.which(name))), None)
     name, flags = instruction_set()
-    library = (cache_folder("kernels") or _passing_folder()) / f"convolution-{_digest(flags)}.so"
+    library = (cache_folder("kernels") or _passing_folder()) / f"kernels-{_digest(flags)}.so"
     sentence = f"the C++ kernels are ready ({name})"
     if not library.exists():
         if compiler is None:
@@ -87,13 +88,15 @@ def instruction_set() -> tuple[str, tuple[str, ...]]:
 
 def _digest(flags: tuple[str, ...]) -> str:
     """Changes with the source, the flags and the headers that it is compiled against."""
-    return hashlib.sha256(SOURCE.read_bytes() + " ".join(flags).encode() + jax.__version__.encode()).hexdigest()[:16]
+    sources = b"".join(path.read_bytes() for pattern in ("*.h", "*.cc") for path in sorted(FOLDER.glob(pattern)))
+    return hashlib.sha256(sources + " ".join(flags).encode() + jax.__version__.encode()).hexdigest()[:16]
 
 
 def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> str:
     """Compile to a temporary name and move it into place; returns what went wrong, in one line, or nothing."""
     hidden = library.with_suffix(f".{os.getpid()}.tmp")
-    command = [compiler, "-std=c++17", "-O3", "-fPIC", "-shared", *flags, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", str(hidden)]
+    sources = [str(FOLDER / name) for name in SOURCES]
+    command = [compiler, "-std=c++17", "-O3", "-fPIC", "-shared", *flags, f"-I{jax.ffi.include_dir()}", *sources, "-o", str(hidden)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
         if done.returncode == 0:

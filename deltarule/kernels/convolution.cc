@@ -1,290 +1,418 @@
 // Convolution of channels-last images, forward and backward, float32, two dimensions (lecture row 28).
 //
 //   y[p, q, f]    = b[f] + sum_ijc x[p s + i d - top, q s + j d - left, c] K[i, j, c, f]
-//   dK[i, j, c, f] = sum_pq x[p s + i d - top, q s + j d - left, c] dy[p, q, f]
-//   dx             = the convolution of dy, its pixels a stride apart, with K turned round and its channels exchanged
+//   dK[i, j, c, f] = sum_pq x[p s + i d - top, q s + j d - left, c] delta[p, q, f]
+//   dx[u, v, c]    = sum_ijf delta[(u + top - i d) / s, (v + left - j d) / s, f] K[i, j, c, f]     where the divisions leave no rest
 //
-// All three are the same product in registers: P values of x, each times V vectors of L numbers, summed in P * V accumulators.
-// No matrix of patches is built: an image is copied into a frame of zeros that stays in the second-level cache.
-#include <algorithm>
-#include <atomic>
-#include <cstring>
-#include <memory>
-#include <vector>
-#include <thread>
-#include "xla/ffi/api/ffi.h"
-namespace ffi = xla::ffi;
+// All three are the same product in registers: values of x or delta, each times some vectors of L numbers. No matrix of patches is
+// built. Rows outside the image are left out of the sums; only columns are filled up with zeros, in a copy of one image, in the cache.
+// The ReLU and a max pooling that follow are done while the rows are still in the cache, and undone where the errors come back.
+#include "vectors.h"
 
-#if defined(__AVX512F__)
-constexpr int L = 16, MOST = 6;     // floats in a vector; values of x in a block: 6 x 4 accumulators, 4 vectors, 1 value, of 32 registers
-#elif defined(__AVX2__)
-constexpr int L = 8, MOST = 3;      // 3 x 4 accumulators and 4 vectors fill 16 registers
-#else
-constexpr int L = 4, MOST = 6;
-#endif
-constexpr int WIDE = 4;             // vectors in a block; with one or two of them a block is twice as long
-typedef float vec __attribute__((vector_size(L * sizeof(float)), aligned(4)));
-
-struct Shape {      // of one convolution: x (n, H, W, C), K (kh, kw, C, F), y (n, P, Q, F)
-  int64_t n, H, W, C, kh, kw, F, P, Q, top, left, sh, sw, dh, dw;
+struct Shape {      // of one convolution: x (n, H, W, C), K (kh, kw, C, F), y (n, P, Q, F); ph x pw windows pooled afterwards (1 x 1: none)
+  int64_t n, H, W, C, kh, kw, F, P, Q, top, left, sh, sw, dh, dw, ph, pw;
+  int64_t taps() const { return kh * kw; }
+  bool pooled() const { return ph * pw > 1; }
 };
 
-// How a row of outputs is worked out: `step` from one pixel to the next, `row` and `tap` from one value of a window to the next below and
-// to the right; K with Fp filters, a multiple of L.
+static Shape shape_of(const Numbers& g) {
+  return {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15], g[16]};
+}
+
+static int64_t below(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }      // a / b, rounded down
+
+// ------------------------------------------------------------------------------------------------ rows of outputs
+
+struct Tap { int64_t x, K; };       // one place of the kernel: where its values of x begin, seen from a pixel, and where its weights begin
+
+// How a row of outputs is worked out: `step` from a pixel's values of x to the next pixel's, `out` from output to output; C values in
+// each tap; F filters, of which Fp, a multiple of L, have weights.
 struct Line {
-  int64_t step, row, tap, kh, kw, C, F, Fp;
+  int64_t step, out, C, F, Fp;
   const float *K, *b;
   bool relu;
 };
 
-// y[q ... q + P - 1] for the V vectors of filters from number f on.
-template <int P, int V>
-static inline void block(const Line& t, const float* x, float* y, int64_t f) {
+// P pixels for the V vectors of filters from number f on; ONE: of images of one channel, pixel by pixel, where steps are known beforehand.
+template <int P, int V, bool ONE>
+static void block(const Line& t, const Tap* tap, const Tap* end, const float* x, float* y, int64_t f) {
+  const int64_t C = ONE ? 1 : t.C, step = ONE ? 1 : t.step;
   vec acc[P][V];
-  for (int p = 0; p < P; ++p)
-    for (int v = 0; v < V; ++v) acc[p][v] = *(const vec*)(t.b + f + v * L);
-  for (int64_t i = 0; i < t.kh; ++i)
-    for (int64_t j = 0; j < t.kw; ++j) {
-      const float* at = x + i * t.row + j * t.tap;
-      const float* w = t.K + (i * t.kw + j) * t.C * t.Fp + f;
-      for (int64_t c = 0; c < t.C; ++c, w += t.Fp) {
-        vec weights[V];
-        for (int v = 0; v < V; ++v) weights[v] = *(const vec*)(w + v * L);
-#pragma GCC unroll 12
-        for (int p = 0; p < P; ++p) {
-          const float value = at[p * t.step + c];
+  for (int v = 0; v < V; ++v) {
+    const vec bias = t.b ? load(t.b + f + v * L) : vec{};
+    for (int p = 0; p < P; ++p) acc[p][v] = bias;
+  }
+  for (; tap != end; ++tap) {
+    const float *at = x + tap->x, *w = t.K + tap->K + f;
+    for (int64_t c = 0; c < C; ++c, w += t.Fp) {
+      vec weights[V];
+      for (int v = 0; v < V; ++v) weights[v] = load(w + v * L);
+#pragma GCC unroll 24
+      for (int p = 0; p < P; ++p) {
+        const float value = at[p * step + c];
 #pragma GCC unroll 4
-          for (int v = 0; v < V; ++v) acc[p][v] += value * weights[v];
+        for (int v = 0; v < V; ++v) acc[p][v] += value * weights[v];
+      }
+    }
+  }
+  for (int p = 0; p < P; ++p)
+    for (int v = 0; v < V; ++v) store(y + p * t.out + f + v * L, t.relu ? relu_of(acc[p][v]) : acc[p][v], t.F - f - v * L);
+}
+
+typedef void Block(const Line&, const Tap*, const Tap*, const float*, float*, int64_t);
+template <int V, bool ONE, int... P>
+static Block* block_of(int64_t pixels, std::integer_sequence<int, P...>) {
+  static constexpr Block* known[] = {block<P + 1, V, ONE>...};
+  return known[pixels - 1];
+}
+
+// All Q pixels of a row, in blocks of nearly the same length: a short one at the end would wait for its own sums.
+template <int V>
+static void pixels(const Line& t, const Tap* tap, const Tap* end, const float* x, float* y, int64_t Q, int64_t f) {
+  constexpr int MOST = REGISTERS / V;
+  const std::make_integer_sequence<int, MOST> sizes;
+  const bool one = t.C == 1 && t.step == 1;
+  const int64_t blocks = (Q + MOST - 1) / MOST;
+  for (int64_t k = 0, q = 0; k < blocks; ++k) {
+    const int64_t count = (Q - q) / (blocks - k);
+    (one ? block_of<V, true>(count, sizes) : block_of<V, false>(count, sizes))(t, tap, end, x + q * t.step, y + q * t.out, f);
+    q += count;
+  }
+}
+
+static void row_of(const Line& t, const Tap* tap, const Tap* end, const float* x, float* y, int64_t Q) {
+  for (int64_t f = 0; f < t.Fp;) {
+    const int64_t vectors = (t.Fp - f) / L;
+    if (vectors >= 4) { pixels<4>(t, tap, end, x, y, Q, f); f += 4 * L; }
+    else if (vectors >= 2) { pixels<2>(t, tap, end, x, y, Q, f); f += 2 * L; }
+    else { pixels<1>(t, tap, end, x, y, Q, f); f += L; }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ one image, forward
+
+// The columns of an image that windows reach: with zeros on both sides, or as they are where none is needed.
+struct Columns {
+  int64_t H, W, C, left, width;
+  explicit Columns(const Shape& s) : H(s.H), W(s.W), C(s.C), left(s.left), width(std::max(s.left + s.W, (s.Q - 1) * s.sw + (s.kw - 1) * s.dw + 1)) {}
+  bool whole() const { return left == 0 && width == W; }
+  int64_t row() const { return width * C; }
+  std::vector<float> room() const { return std::vector<float>(whole() ? 0 : H * row(), 0.f); }
+  const float* of(const float* image, std::vector<float>& room) const {
+    if (whole()) return image;
+    for (int64_t r = 0; r < H; ++r) std::memcpy(&room[r * row() + left * C], image + r * W * C, W * C * sizeof(float));
+    return room.data();
+  }
+};
+
+struct Range { int64_t first, end; };
+
+// The rows i of the kernel that lie inside the image in the windows of row p.
+static Range inside(const Shape& s, int64_t p) {
+  const int64_t from = s.top - p * s.sh;      // i d must be at least that, and below H more
+  return {std::max<int64_t>(0, -below(-from, s.dh)), std::min(s.kh, below(s.H - 1 + from, s.dh) + 1)};
+}
+
+// Where the values of a pooled window lie, seen from its first, in rows `row` and pixels `pixel` apart.
+static std::vector<int64_t> window_of(const Shape& s, int64_t row, int64_t pixel) {
+  std::vector<int64_t> places;
+  for (int64_t r = 0; r < s.ph; ++r)
+    for (int64_t c = 0; c < s.pw; ++c) places.push_back(r * row + c * pixel);
+  return places;
+}
+
+// Rows of outputs become one: y the largest value of each window, `which` its number, or 255 where a ReLU is off.
+static void pool(const Shape& s, const std::vector<int64_t>& window, const float* rows, int64_t Fp, bool relu, float* y, uint8_t* which) {
+  for (int64_t q = 0; q < s.Q / s.pw; ++q, rows += s.pw * Fp, y += s.F, which += s.F)
+    for (int64_t f = 0; f < Fp; f += L) {
+      vec best = load(rows + f);
+      ints first = {};
+      for (size_t o = 1; o < window.size(); ++o) {
+        const vec value = load(rows + window[o] + f);
+        const ints more = (value > best) | (value != value);
+        best = more ? value : best;
+        first = more ? ints{} + (int32_t)o : first;
+      }
+      if (relu) {
+        first = best <= 0 ? ints{} + 255 : first;
+        best = relu_of(best);
+      }
+      store(y + f, best, s.F - f);
+      store_bytes(which + f, first, s.F - f);
+    }
+}
+
+static ffi::Error forward(ffi::ThreadPool pool_of_threads, In x, In K, In b, Out y, OutBytes which, Numbers geometry, bool relu) {
+  const Shape s = shape_of(geometry);
+  const Columns columns(s);
+  const int64_t Fp = full(s.F), row = columns.row(), P = s.P / s.ph, out = P * (s.Q / s.pw) * s.F;
+  std::vector<float> weights(Fp == s.F ? 0 : s.taps() * s.C * Fp, 0.f), bias(Fp, 0.f);
+  for (int64_t k = 0; Fp != s.F && k < s.taps() * s.C; ++k) std::memcpy(&weights[k * Fp], K.typed_data() + k * s.F, s.F * sizeof(float));
+  std::memcpy(bias.data(), b.typed_data(), b.element_count() * sizeof(float));
+  std::vector<Tap> taps;
+  for (int64_t i = 0; i < s.kh; ++i)
+    for (int64_t j = 0; j < s.kw; ++j) taps.push_back({i * s.dh * row + j * s.dw * s.C, (i * s.kw + j) * s.C * Fp});
+  const Line t = {s.sw * s.C, s.pooled() ? Fp : s.F, s.C, s.pooled() ? Fp : s.F, Fp, Fp == s.F ? K.typed_data() : weights.data(), bias.data(),
+                  relu && !s.pooled()};
+  const std::vector<int64_t> window = window_of(s, s.Q * Fp, Fp);
+  in_parts(pool_of_threads, s.n, std::min(s.n, 8 * pool_of_threads.num_threads()), [&](int64_t, int64_t m, int64_t end) {
+    std::vector<float> room = columns.room(), rows(s.pooled() ? s.ph * s.Q * Fp : 0);
+    for (; m < end; ++m) {
+      const float* image = columns.of(x.typed_data() + m * s.H * s.W * s.C, room);
+      float* to = y->typed_data() + m * out;
+      for (int64_t p = 0; p < P * s.ph; ++p) {
+        const Range i = inside(s, p);
+        row_of(t, taps.data() + i.first * s.kw, taps.data() + std::max(i.first, i.end) * s.kw, image + (p * s.sh - s.top) * row,
+               s.pooled() ? &rows[p % s.ph * s.Q * Fp] : to + p * s.Q * s.F, s.pooled() ? s.Q / s.pw * s.pw : s.Q);
+        if (s.pooled() && p % s.ph == s.ph - 1) {
+          const int64_t at = p / s.ph * (s.Q / s.pw) * s.F;
+          pool(s, window, rows.data(), Fp, relu, to + at, which->typed_data() + m * out + at);
         }
       }
     }
-  for (int p = 0; p < P; ++p)
-    for (int v = 0; v < V; ++v) {
-      vec value = acc[p][v];
-      if (t.relu) value = value > 0 ? value : vec{};
-      float* to = y + p * t.F + f + v * L;
-      const int64_t count = std::min<int64_t>(L, t.F - f - v * L);
-      if (count == L) *(vec*)to = value;
-      else std::memcpy(to, &value, count * sizeof(float));
-    }
+  });
+  return ffi::Error::Success();
 }
 
-// All Q pixels of a row, in blocks as long as the registers allow and a shorter one for the rest.
-template <int V>
-static void pixels(const Line& t, const float* x, float* y, int64_t Q, int64_t f) {
-  int64_t q = 0;
-  if (V <= 2)
-    for (; q + 2 * MOST <= Q; q += 2 * MOST) block<2 * MOST, V>(t, x + q * t.step, y + q * t.F, f);
-  for (; q + MOST <= Q; q += MOST) block<MOST, V>(t, x + q * t.step, y + q * t.F, f);
-  x += q * t.step, y += q * t.F;
-  switch (Q - q) {
-    case 1: block<1, V>(t, x, y, f); break;
-    case 2: block<2, V>(t, x, y, f); break;
-    case 3: block<3, V>(t, x, y, f); break;
-    case 4: block<4, V>(t, x, y, f); break;
-    case 5: block<5, V>(t, x, y, f); break;
-  }
-}
+// ------------------------------------------------------------------------------------------------ one image, backward
 
-// One image: x points to the first value of the first window, `down` leads from one row of windows to the next.
-static void image(const Line& t, const float* x, int64_t down, float* y, int64_t P, int64_t Q) {
-  for (int64_t p = 0; p < P; ++p, x += down, y += Q * t.F)
-    for (int64_t f = 0; f < t.Fp; f += WIDE * L) switch (std::min<int64_t>(WIDE, (t.Fp - f) / L)) {
-      case 1: pixels<1>(t, x, y, Q, f); break;
-      case 2: pixels<2>(t, x, y, Q, f); break;
-      case 3: pixels<3>(t, x, y, Q, f); break;
-      default: pixels<4>(t, x, y, Q, f);
-    }
-}
-
-// x where the unit was on (h > 0), zero elsewhere; without h all of it.
-static void gated(const float* x, const float* h, int64_t count, float* __restrict to) {
-  if (!h) { std::memcpy(to, x, count * sizeof(float)); return; }
-  for (int64_t k = 0; k < count; ++k) to[k] = h[k] > 0 ? x[k] : 0.f;
-}
-
-struct Frame {      // zeros around an image (H, W, C), whose rows and columns are set `down` and `across` apart
-  int64_t H, W, C, top, left, down, across, height, width;
+// delta (P, width, Fp): the errors of the pre-activations of one image, with `left` columns of zeros before them and enough behind.
+struct Errors {
+  int64_t left, width, Fp;
+  explicit Errors(const Shape& s) : left(std::max<int64_t>(0, -below(s.left - (s.kw - 1) * s.dw, s.sw))),
+                                    width(left + std::max(s.Q, below(s.W - 1 + s.left, s.sw) + 1)), Fp(full(s.F)) {}
+  int64_t row() const { return width * Fp; }
 };
 
-// The image in its frame (height, width, C); rows and columns that fall outside are left out.
-static void framed(const Frame& t, const float* x, const float* h, float* to) {
-  for (int64_t r = 0; r < t.height; ++r, to += t.width * t.C) {
-    const int64_t i = r - t.top;
-    std::memset(to, 0, t.width * t.C * sizeof(float));
-    if (i < 0 || i % t.down || i / t.down >= t.H) continue;
-    const int64_t from = i / t.down * t.W * t.C;
-    if (t.across == 1) {
-      const int64_t skip = std::max<int64_t>(0, -t.left), begin = std::max<int64_t>(0, t.left);
-      const int64_t count = std::max<int64_t>(0, std::min(t.W - skip, t.width - begin)) * t.C;
-      gated(x + from + skip * t.C, h ? h + from + skip * t.C : nullptr, count, to + begin * t.C);
-    } else {
-      for (int64_t j = 0; j < t.W; ++j) {
-        const int64_t at = t.left + j * t.across, value = from + j * t.C;
-        if (at >= 0 && at < t.width) gated(x + value, h ? h + value : nullptr, t.C, to + at * t.C);
+// From dL/dh (P, Q, F): zero where the ReLU was off.
+static void errors_of(const Shape& s, const Errors& e, const float* dh, const float* h, float* delta) {
+  for (int64_t p = 0; p < s.P; ++p)
+    for (int64_t q = 0; q < s.Q; ++q) {
+      const int64_t at = (p * s.Q + q) * s.F;
+      float* to = delta + p * e.row() + (e.left + q) * e.Fp;
+      for (int64_t f = 0; f < s.F; f += L) {
+        vec value = load(dh + at + f, s.F - f);
+        if (h) value = load(h + at + f, s.F - f) > 0 ? value : vec{};
+        store(to + f, value);
       }
     }
-  }
 }
 
-// How the gradient of the kernel is summed over `rows` rows of Q pixels: x (rows `down` apart, pixels `step`), dy (rows, Q, Fp).
+// From dL/dh of the pooled outputs (P / ph, Q / pw, F): each goes to the value of its window that was the largest.
+static void errors_of_pooled(const Shape& s, const Errors& e, const std::vector<int64_t>& window, const float* dh, const uint8_t* which,
+                             float* delta) {
+  for (int64_t p = 0; p < s.P / s.ph; ++p)
+    for (int64_t q = 0; q < s.Q / s.pw; ++q, dh += s.F, which += s.F) {
+      float* to = delta + p * s.ph * e.row() + (e.left + q * s.pw) * e.Fp;
+      for (int64_t f = 0; f < s.F; f += L) {
+        const vec value = load(dh + f, s.F - f);
+        const ints first = load_bytes(which + f, s.F - f);
+        for (size_t o = 0; o < window.size(); ++o) store(to + window[o] + f, first == (int32_t)o ? value : vec{});
+      }
+    }
+}
+
+// How the gradient of the kernel is summed: over `rows` rows of Q pixels, x rows `down` and pixels `step` apart, delta rows `row` and Fp.
 struct Sum {
-  int64_t down, step, rows, Q, Fp;
+  int64_t down, step, rows, Q, row, Fp;
 };
 
-// dK[b, f] += sum over pixels of x[b] dy[f] for B values of x and V vectors of filters.
+// dK[b, f] += sum over pixels of x[b] delta[f] for B values of x and V vectors of filters.
 template <int B, int V>
-static inline void weigh(const Sum& t, const float* x, const float* dy, float* dK) {
+static void weigh(const Sum& t, const float* x, const float* delta, float* dK) {
   vec acc[B][V] = {};
   for (int64_t p = 0; p < t.rows; ++p) {
-    const float *at = x + p * t.down, *d = dy + p * t.Q * t.Fp;
+    const float *at = x + p * t.down, *d = delta + p * t.row;
     for (int64_t q = 0; q < t.Q; ++q, at += t.step, d += t.Fp) {
       vec slope[V];
-      for (int v = 0; v < V; ++v) slope[v] = *(const vec*)(d + v * L);
-#pragma GCC unroll 12
+      for (int v = 0; v < V; ++v) slope[v] = load(d + v * L);
+#pragma GCC unroll 24
       for (int b = 0; b < B; ++b)
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) acc[b][v] += at[b] * slope[v];
     }
   }
   for (int b = 0; b < B; ++b)
-    for (int v = 0; v < V; ++v) *(vec*)(dK + b * t.Fp + v * L) += acc[b][v];
+    for (int v = 0; v < V; ++v) store(dK + b * t.Fp + v * L, load(dK + b * t.Fp + v * L) + acc[b][v]);
+}
+
+typedef void Weigh(const Sum&, const float*, const float*, float*);
+template <int V, int... B>
+static Weigh* weigh_of(int64_t values, std::integer_sequence<int, B...>) {
+  static constexpr Weigh* known[] = {weigh<B + 1, V>...};
+  return known[values - 1];
 }
 
 template <int V>
-static void weigh_all(const Sum& t, const float* x, const float* dy, float* dK, int64_t values) {
-  int64_t b = 0;
-  if (V <= 2)
-    for (; b + 2 * MOST <= values; b += 2 * MOST) weigh<2 * MOST, V>(t, x + b, dy, dK + b * t.Fp);
-  for (; b + MOST <= values; b += MOST) weigh<MOST, V>(t, x + b, dy, dK + b * t.Fp);
-  x += b, dK += b * t.Fp;
-  switch (values - b) {
-    case 1: weigh<1, V>(t, x, dy, dK); break;
-    case 2: weigh<2, V>(t, x, dy, dK); break;
-    case 3: weigh<3, V>(t, x, dy, dK); break;
-    case 4: weigh<4, V>(t, x, dy, dK); break;
-    case 5: weigh<5, V>(t, x, dy, dK); break;
+static void weigh_all(const Sum& t, const float* x, const float* delta, float* dK, int64_t values) {
+  constexpr int MOST = REGISTERS / V;
+  const int64_t blocks = (values + MOST - 1) / MOST;
+  for (int64_t k = 0, b = 0; k < blocks; ++k) {
+    const int64_t count = (values - b) / (blocks - k);
+    weigh_of<V>(count, std::make_integer_sequence<int, MOST>())(t, x + b, delta, dK + b * t.Fp);
+    b += count;
   }
 }
 
-// dK (kh, kw, C, Fp) += the share of one image: x in its frame of that width, dy (P, Q, Fp). A few rows at a time stay in the first-level
-// cache; with neighbouring columns (dw = 1) the values of a row of the window lie side by side and count as one.
-static void weigh_image(const Shape& s, const float* x, int64_t width, const float* dy, int64_t Fp, float* dK) {
-  const int64_t rows = std::max<int64_t>(1, 6000 / (s.Q * Fp)), joined = s.dw == 1 ? s.kw : 1;
-  for (int64_t p = 0; p < s.P; p += rows) {
-    const Sum t = {s.sh * width * s.C, s.sw * s.C, std::min(rows, s.P - p), s.Q, Fp};
+// dK (kh, kw, C, Fp) += the share of one image. Some 24 KB of delta at a time stay in the first-level cache; with neighbouring columns
+// (dw = 1) the values of a row of the window lie side by side and count as one.
+static void weigh_image(const Shape& s, const float* x, int64_t x_row, const float* delta, const Errors& e, float* dK) {
+  const int64_t room = std::max<int64_t>(16, 6000 / e.Fp), rows = std::max<int64_t>(1, room / s.Q), some = std::min(room, s.Q);
+  const int64_t joined = s.dw == 1 ? s.kw : 1;
+  for (int64_t p = 0; p < s.P; p += rows)
+    for (int64_t q = 0; q < s.Q; q += some)
+      for (int64_t i = 0; i < s.kh; ++i) {
+        const int64_t first = std::max(p, -below(i * s.dh - s.top, s.sh));      // rows whose value under row i of the kernel is there
+        const int64_t end = std::min({p + rows, s.P, below(s.H - 1 + s.top - i * s.dh, s.sh) + 1});
+        if (first >= end) continue;
+        const Sum t = {s.sh * x_row, s.sw * s.C, end - first, std::min(some, s.Q - q), e.row(), e.Fp};
+        for (int64_t j = 0; j < s.kw; j += joined) {
+          const float* at = x + (first * s.sh + i * s.dh - s.top) * x_row + (q * s.sw + j * s.dw) * s.C;
+          const float* d = delta + first * e.row() + (e.left + q) * e.Fp;
+          float* to = dK + (i * s.kw + j) * s.C * e.Fp;
+          for (int64_t f = 0; f < e.Fp;) {
+            const int64_t vectors = (e.Fp - f) / L;
+            if (vectors >= 4) { weigh_all<4>(t, at, d + f, to + f, joined * s.C); f += 4 * L; }
+            else if (vectors >= 2) { weigh_all<2>(t, at, d + f, to + f, joined * s.C); f += 2 * L; }
+            else { weigh_all<1>(t, at, d + f, to + f, joined * s.C); f += L; }
+          }
+        }
+      }
+}
+
+// db[f] += sum over pixels of delta[f].
+static void add_up(const Shape& s, const float* delta, const Errors& e, float* db) {
+  for (int64_t f = 0; f < e.Fp; f += L) {
+    vec sums[4] = {};
+    for (int64_t p = 0; p < s.P; ++p) {
+      const float* d = delta + p * e.row() + e.left * e.Fp + f;
+      for (int64_t q = 0; q < s.Q; ++q) sums[q % 4] += load(d + q * e.Fp);
+    }
+    store(db + f, load(db + f) + ((sums[0] + sums[1]) + (sums[2] + sums[3])));
+  }
+}
+
+// The pixels of dx that lie a stride apart see the same places of the kernel: (rows a, a + sh, ...) x (columns b, b + sw, ...).
+struct Phase {
+  int64_t a, b, across;         // its first row and column, and how many columns it has
+  std::vector<int64_t> rows;    // of the kernel, and for each of them its row of delta, seen from the phase's first row of dx
+  std::vector<int64_t> shifts;
+  std::vector<Tap> taps;        // for each of these rows all its columns
+  int64_t columns;
+};
+
+static std::vector<Phase> phases_of(const Shape& s, const Errors& e, int64_t Cp) {
+  std::vector<Phase> phases;
+  for (int64_t a = 0; a < std::min(s.sh, s.H); ++a)
+    for (int64_t b = 0; b < std::min(s.sw, s.W); ++b) {
+      Phase phase = {a, b, (s.W - b + s.sw - 1) / s.sw, {}, {}, {}, 0};
+      for (int64_t i = 0; i < s.kh; ++i) {
+        if ((a + s.top - i * s.dh) % s.sh) continue;
+        phase.rows.push_back(i), phase.shifts.push_back((a + s.top - i * s.dh) / s.sh);
+        phase.columns = 0;
+        for (int64_t j = 0; j < s.kw; ++j) {
+          if ((b + s.left - j * s.dw) % s.sw) continue;
+          phase.taps.push_back({phase.shifts.back() * e.row() + (e.left + (b + s.left - j * s.dw) / s.sw) * e.Fp, (i * s.kw + j) * s.F * Cp});
+          ++phase.columns;
+        }
+      }
+      phases.push_back(phase);
+    }
+  return phases;
+}
+
+// dx of one image: each phase is a convolution of delta with some places of the kernel.
+static void spread(const Shape& s, const Line& t, const std::vector<Phase>& phases, const float* delta, int64_t row, float* dx) {
+  for (const Phase& phase : phases)
+    for (int64_t m = 0, u = phase.a; u < s.H; ++m, u += s.sh) {
+      int64_t first = 0, end = (int64_t)phase.rows.size();
+      while (first < end && m + phase.shifts[first] >= s.P) ++first;
+      while (first < end && m + phase.shifts[end - 1] < 0) --end;
+      row_of(t, phase.taps.data() + first * phase.columns, phase.taps.data() + end * phase.columns, delta + m * row,
+             dx + (u * s.W + phase.b) * s.C, phase.across);
+    }
+}
+
+// dx where a pixel has few channels, most of a vector would be idle, and windows lie side by side: the products of a row of delta with a
+// whole row of the kernel, kw C numbers, are worked out first, and each pixel gathers its own.
+struct Painted {
+  int64_t wide;                                 // kw C, in whole vectors
+  std::vector<float> weights;                   // (kh, F, wide)
+  Painted(const Shape& s, const float* K) : wide(full(s.kw * s.C)), weights(s.kh * s.F * wide, 0.f) {
     for (int64_t i = 0; i < s.kh; ++i)
-      for (int64_t j = 0; j < s.kw; j += joined) {
-        const float* at = x + ((p * s.sh + i * s.dh) * width + j * s.dw) * s.C;
-        float* to = dK + (i * s.kw + j) * s.C * Fp;
-        const float* d = dy + p * s.Q * Fp;
-        for (int64_t f = 0; f < Fp; f += WIDE * L) switch (std::min<int64_t>(WIDE, (Fp - f) / L)) {
-          case 1: weigh_all<1>(t, at, d + f, to + f, joined * s.C); break;
-          case 2: weigh_all<2>(t, at, d + f, to + f, joined * s.C); break;
-          case 3: weigh_all<3>(t, at, d + f, to + f, joined * s.C); break;
-          default: weigh_all<4>(t, at, d + f, to + f, joined * s.C);
-        }
-      }
+      for (int64_t k = 0; k < s.kw * s.C; ++k)
+        for (int64_t f = 0; f < s.F; ++f) weights[(i * s.F + f) * wide + k] = K[(i * s.kw * s.C + k) * s.F + f];
   }
-}
-
-// Work shared by XLA's threads and the calling one: numbers are drawn until none is left, so nobody waits for a thread that never came.
-template <class F>
-static void in_parallel(ffi::ThreadPool& pool, int64_t tasks, F work) {
-  struct State { std::atomic<int64_t> next{0}, done{0}; };
-  auto state = std::make_shared<State>();
-  auto run = [state, tasks, work]() mutable {
-    for (int64_t t; (t = state->next.fetch_add(1)) < tasks;) { work(t); state->done.fetch_add(1); }
-  };
-  const int64_t helpers = std::min<int64_t>(tasks, pool.num_threads()) - 1;
-  for (int64_t k = 0; k < helpers; ++k) pool.Schedule(decltype(run)(run));
-  run();
-  while (state->done.load() < tasks) std::this_thread::yield();
-}
-
-static int64_t full(int64_t n) { return (n + L - 1) / L * L; }      // n numbers in whole vectors
-
-typedef ffi::Buffer<ffi::F32> In;
-typedef ffi::ResultBuffer<ffi::F32> Out;
-typedef ffi::Span<const int64_t> Numbers;
-
-static Shape shape_of(const Numbers& g) {
-  return {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12], g[13], g[14]};
-}
-
-static Frame frame_of(const Shape& s) {     // all that the windows reach
-  return {s.H, s.W, s.C, s.top, s.left, 1, 1, (s.P - 1) * s.sh + (s.kh - 1) * s.dh + 1, (s.Q - 1) * s.sw + (s.kw - 1) * s.dw + 1};
-}
-
-static ffi::Error forward(ffi::ThreadPool pool, In x, In K, In b, Out y, Numbers geometry, bool relu) {
-  const Shape s = shape_of(geometry);
-  const Frame around = frame_of(s);
-  const int64_t Fp = full(s.F);
-  const bool inside = s.top == 0 && s.left == 0 && around.height <= s.H && around.width <= s.W;
-  std::vector<float> weights(s.kh * s.kw * s.C * Fp, 0.f), bias(Fp, 0.f);
-  for (int64_t k = 0; k < s.kh * s.kw * s.C; ++k) std::memcpy(&weights[k * Fp], K.typed_data() + k * s.F, s.F * sizeof(float));
-  std::memcpy(bias.data(), b.typed_data(), s.F * sizeof(float));
-  const int64_t row = (inside ? s.W : around.width) * s.C;
-  const Line t = {s.sw * s.C, s.dh * row, s.dw * s.C, s.kh, s.kw, s.C, s.F, Fp, weights.data(), bias.data(), relu};
-  in_parallel(pool, s.n, [&](int64_t m) {
-    const float* from = x.typed_data() + m * s.H * s.W * s.C;
-    thread_local std::vector<float> frame;
-    if (!inside) {
-      frame.resize(around.height * row);
-      framed(around, from, nullptr, frame.data());
+  static bool pays(const Shape& s) {            // fewer products of vectors, by a half at least
+    const int64_t others = s.H * s.W * s.kh * s.kw * full(s.C), own = s.P * s.Q * s.kh * full(s.kw * s.C);
+    return s.C < L && s.sh == 1 && s.sw == 1 && s.dw == 1 && 2 * own <= others;
+  }
+  void spread(const Shape& s, const Errors& e, const float* delta, std::vector<float>& rows, float* dx) const {
+    const Line t = {e.Fp, wide, s.F, wide, wide, weights.data(), nullptr, false};
+    for (int64_t u = 0; u < s.H; ++u) {
+      int64_t count = 0;
+      for (int64_t i = 0; i < s.kh; ++i) {
+        const int64_t p = u + s.top - i * s.dh;
+        if (p < 0 || p >= s.P) continue;
+        const Tap tap = {0, i * s.F * wide};
+        row_of(t, &tap, &tap + 1, delta + p * e.row() + e.left * e.Fp, &rows[count++ * s.Q * wide], s.Q);
+      }
+      for (int64_t v = 0; v < s.W; ++v, dx += s.C) {
+        vec sum = {};
+        const int64_t first = std::max<int64_t>(0, v + s.left - s.Q + 1), end = std::min(s.kw, v + s.left + 1);
+        for (int64_t k = 0; k < count; ++k)
+          for (int64_t j = first; j < end; ++j) sum += load(&rows[(k * s.Q + v + s.left - j) * wide + j * s.C]);
+        store(dx, sum, s.C);
+      }
     }
-    image(t, inside ? from : frame.data(), s.sh * row, y->typed_data() + m * s.P * s.Q * s.F, s.P, s.Q);
-  });
-  return ffi::Error::Success();
-}
+  }
+};
 
-// What is not wanted is not touched: x serves dK alone, K serves dx alone, h serves ReLU alone, and may be empty otherwise.
-static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, In dh, Out dx, Out dK, Out db, Numbers geometry,
-                           bool relu, bool wants_dx, bool wants_dK) {
+// What is not wanted is not touched: x serves dK alone, K serves dx alone, h serves the ReLU alone, `which` pooling alone, and may be empty.
+static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which, In dh, Out dx, Out dK, Out db, Numbers geometry) {
   const Shape s = shape_of(geometry);
-  const int64_t Fp = full(s.F), Cp = full(s.C), taps = s.kh * s.kw, outputs = s.P * s.Q;
-  const Frame around = frame_of(s), spread = {s.P, s.Q, s.F, (s.kh - 1) * s.dh - s.top, (s.kw - 1) * s.dw - s.left, s.sh, s.sw,
-                                              s.H + (s.kh - 1) * s.dh, s.W + (s.kw - 1) * s.dw};
-  std::vector<float> turned(wants_dx ? taps * s.F * Cp : 0, 0.f), zeros(Cp, 0.f);
-  for (int64_t k = 0; wants_dx && k < taps; ++k)
+  const Columns columns(s);
+  const Errors e(s);
+  const bool wants_dx = K.element_count() > 0, wants_dK = x.element_count() > 0, relu = h.element_count() > 0;
+  const int64_t Cp = full(s.C), out = (s.P / s.ph) * (s.Q / s.pw) * s.F;
+  const bool paints = wants_dx && Painted::pays(s), turns = wants_dx && !paints;
+  const std::unique_ptr<Painted> painted(paints ? new Painted(s, K.typed_data()) : nullptr);
+  std::vector<float> turned(turns ? s.taps() * s.F * Cp : 0, 0.f);
+  for (int64_t k = 0; turns && k < s.taps(); ++k)
     for (int64_t c = 0; c < s.C; ++c)
-      for (int64_t f = 0; f < s.F; ++f) turned[((taps - 1 - k) * s.F + f) * Cp + c] = K.typed_data()[(k * s.C + c) * s.F + f];
-  const int64_t row = spread.width * s.F;
-  const Line t = {s.F, s.dh * row, s.dw * s.F, s.kh, s.kw, s.F, s.C, Cp, turned.data(), zeros.data(), false};
-  const int64_t parts = std::min<int64_t>(s.n, pool.num_threads() * 2), size = (taps * s.C + 1) * Fp;     // dK and, after it, db
+      for (int64_t f = 0; f < s.F; ++f) turned[(k * s.F + f) * Cp + c] = K.typed_data()[(k * s.C + c) * s.F + f];
+  const std::vector<Phase> phases = turns ? phases_of(s, e, Cp) : std::vector<Phase>();
+  const Line t = {e.Fp, s.sw * s.C, s.F, s.C, Cp, turned.data(), nullptr, false};
+  const std::vector<int64_t> window = window_of(s, e.row(), e.Fp);
+  const bool ready = !relu && !s.pooled() && e.Fp == s.F && e.width == s.Q;     // dh can be taken as it is
+  const int64_t parts = std::min<int64_t>(s.n, pool.num_threads() * 2), size = wants_dK ? (s.taps() * s.C + 1) * e.Fp : 0;   // dK, then db
   std::vector<float> sums(parts * size, 0.f);
-  in_parallel(pool, parts, [&](int64_t part) {
-    std::vector<float> frame(around.height * around.width * s.C), delta(outputs * Fp, 0.f), apart(wants_dx ? spread.height * row : 0);
-    float* mine = &sums[part * size];
-    for (int64_t m = part * s.n / parts; m < (part + 1) * s.n / parts; ++m) {
-      const float *d = dh.typed_data() + m * outputs * s.F, *on = relu ? h.typed_data() + m * outputs * s.F : nullptr;
+  in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {
+    std::vector<float> room = columns.room(), own(ready ? 0 : s.P * e.row(), 0.f);
+    std::vector<float> rows(paints ? s.kh * s.Q * painted->wide + L : 0);
+    for (; m < end; ++m) {
+      const float *errors = dh.typed_data() + m * out, *delta = ready ? errors : own.data();
+      if (s.pooled()) errors_of_pooled(s, e, window, errors, which.typed_data() + m * out, own.data());
+      else if (!ready) errors_of(s, e, errors, relu ? h.typed_data() + m * out : nullptr, own.data());
       if (wants_dK) {
-        float* __restrict bias = mine + taps * s.C * Fp;
-        for (int64_t k = 0; k < outputs; ++k) {
-          float* here = &delta[k * Fp];
-          gated(d + k * s.F, on ? on + k * s.F : nullptr, s.F, here);
-          for (int64_t f = 0; f < Fp; ++f) bias[f] += here[f];
-        }
-        framed(around, x.typed_data() + m * s.H * s.W * s.C, nullptr, frame.data());
-        weigh_image(s, frame.data(), around.width, delta.data(), Fp, mine);
+        float* mine = &sums[part * size];
+        if (db->element_count() > 0) add_up(s, delta, e, mine + s.taps() * s.C * e.Fp);
+        weigh_image(s, columns.of(x.typed_data() + m * s.H * s.W * s.C, room), columns.row(), delta, e, mine);
       }
-      if (wants_dx) {
-        framed(spread, d, on, apart.data());
-        image(t, apart.data(), row, dx->typed_data() + m * s.H * s.W * s.C, s.H, s.W);
-      }
+      float* back = dx->typed_data() + (wants_dx ? m * s.H * s.W * s.C : 0);
+      if (paints) painted->spread(s, e, delta, rows, back);
+      if (turns) spread(s, t, phases, delta, e.row(), back);
     }
   });
-  if (!wants_dK) return ffi::Error::Success();
   for (int64_t part = 1; part < parts; ++part)
     for (int64_t k = 0; k < size; ++k) sums[k] += sums[part * size + k];
-  for (int64_t k = 0; k < taps * s.C; ++k) std::memcpy(dK->typed_data() + k * s.F, &sums[k * Fp], s.F * sizeof(float));
-  std::memcpy(db->typed_data(), &sums[taps * s.C * Fp], s.F * sizeof(float));
+  for (int64_t k = 0; wants_dK && k < s.taps() * s.C; ++k) std::memcpy(dK->typed_data() + k * s.F, &sums[k * e.Fp], s.F * sizeof(float));
+  if (wants_dK) std::memcpy(db->typed_data(), &sums[s.taps() * s.C * e.Fp], db->element_count() * sizeof(float));
   return ffi::Error::Success();
 }
 
 #define FFI ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
 XLA_FFI_DEFINE_HANDLER_SYMBOL(conv_forward, forward, FFI.Arg<In>().Arg<In>().Arg<In>().Ret<ffi::Buffer<ffi::F32>>()
-    .Attr<Numbers>("geometry").Attr<bool>("relu"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(conv_backward, backward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<In>()
-    .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>()
-    .Attr<Numbers>("geometry").Attr<bool>("relu").Attr<bool>("wants_dx").Attr<bool>("wants_dK"));
+    .Ret<ffi::Buffer<ffi::U8>>().Attr<Numbers>("geometry").Attr<bool>("relu"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(conv_backward, backward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<InBytes>().Arg<In>()
+    .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Attr<Numbers>("geometry"));

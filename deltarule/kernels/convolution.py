@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 Pair = tuple[int, int]
+WINDOW = 250        # the largest pooled window: its positions are numbered in one byte
 
 
 class Geometry(NamedTuple):
-    """Sizes of image, kernel and output; zeros before the image; steps between windows and between the values of one window."""
+    """Sizes of image, kernel and output; zeros before the image; steps between windows and between the values of one window.
+
+    `pool` is the window of the max pooling that follows, its stride as well: (1, 1) is none.
+    """
 
     space: Pair
     kernel: Pair
@@ -18,41 +22,53 @@ class Geometry(NamedTuple):
     before: Pair = (0, 0)
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
+    pool: Pair = (1, 1)
+
+    @property
+    def pooled(self) -> Pair:
+        """Size of the output behind the pooling."""
+        return self.output[0] // self.pool[0], self.output[1] // self.pool[1]
 
     def numbers(self, n: int, channels: int, filters: int) -> np.ndarray:
         """As the kernels take it, for n images."""
         sizes = n, *self.space, channels, *self.kernel, filters, *self.output
-        return np.array([*sizes, *self.before, *self.stride, *self.dilation], np.int64)
+        return np.array([*sizes, *self.before, *self.stride, *self.dilation, *self.pool], np.int64)
 
 
-def forward(x: jax.Array, K: jax.Array, b: jax.Array, at: Geometry, relu: bool = False) -> jax.Array:
-    """h[p, q, f] = g(b[f] + sum_ijc x[p s + i d - top, q s + j d - left, c] K[i, j, c, f]) with g the identity or ReLU.
+def forward(x: jax.Array, K: jax.Array, b: jax.Array | None, at: Geometry, relu: bool = False) -> tuple[jax.Array, jax.Array]:
+    """h[p, q, f] = g(b[f] + sum_ijc x[p s + i d - top, q s + j d - left, c] K[i, j, c, f]), g the identity or ReLU, pooled where wanted.
 
-    `x` (n, *space, C), `K` (*kernel, C, F), `b` (F,), h (n, *output, F); what lies outside the image is zero.
+    `x` (n, *space, C), `K` (*kernel, C, F), `b` (F,) or None for zeros, h (n, *pooled, F); what lies outside the image is zero. The
+    second value says of each pooled window which of its values was the largest (255: its ReLU was off); without pooling it is empty.
     """
     n, (C, F) = x.shape[0], K.shape[2:]
-    call = jax.ffi.ffi_call("deltarule_conv_forward", jax.ShapeDtypeStruct((n, *at.output, F), x.dtype), vmap_method="sequential")
-    return call(x, K, b, geometry=at.numbers(n, C, F), relu=relu)
+    shape = (n, *at.pooled, F)
+    kinds = jax.ShapeDtypeStruct(shape, x.dtype), jax.ShapeDtypeStruct(shape if at.pool != (1, 1) else (0,), jnp.uint8)
+    call = jax.ffi.ffi_call("deltarule_conv_forward", kinds, vmap_method="sequential")
+    h, which = call(x, K, jnp.zeros(0, K.dtype) if b is None else b, geometry=at.numbers(n, C, F), relu=relu)
+    return h, which
 
 
-def backward(x: jax.Array | None, K: jax.Array | None, h: jax.Array | None, dh: jax.Array,
-             at: Geometry) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """dL/dx, dL/dK and dL/db from dL/dh (n, *output, F), in one pass over the images.
+def backward(x: jax.Array | None, K: jax.Array | None, h: jax.Array | None, which: jax.Array | None, dh: jax.Array, at: Geometry,
+             bias: bool = True) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """dL/dx, dL/dK and dL/db from dL/dh (n, *pooled, F), in one pass over the images.
 
-    With delta = dL/dh, or zero where the ReLU was off in `h`: dK[i, j, c, f] = sum delta[p, q, f] x[p s + i d - top, q s + j d - left, c],
-    db = sum delta, and dx is the convolution of delta, its pixels a stride apart, with the kernel turned round. Without `x`
-    there is no dK and no db, without `K` no dx (they come back empty); without `h` there was no ReLU.
+    With delta = dL/dh, zero where the ReLU was off in `h`, or at the places that `which` names of each pooled window:
+    dK[i, j, c, f] = sum delta[p, q, f] x[p s + i d - top, q s + j d - left, c], db = sum delta, and dx is the convolution of delta, its
+    pixels a stride apart, with the kernel turned round. Without `x` there is no dK and no db, without `K` no dx, without
+    `bias` no db (they come back empty); without `h` and `which` there was no ReLU and no pooling.
     """
     if K is None and x is None:
         raise ValueError("backward needs x, K or both")
     n, F = dh.shape[0], dh.shape[-1]
     C = x.shape[-1] if x is not None else K.shape[2]        # type: ignore[union-attr]
-    shapes = (n, *at.space, C) if K is not None else (0,), (*at.kernel, C, F) if x is not None else (0,), (F,) if x is not None else (0,)
-    empty = jnp.zeros(0, dh.dtype)
+    shapes = ((n, *at.space, C) if K is not None else (0,), (*at.kernel, C, F) if x is not None else (0,),
+              (F,) if x is not None and bias else (0,))
     call = jax.ffi.ffi_call("deltarule_conv_backward", tuple(jax.ShapeDtypeStruct(shape, dh.dtype) for shape in shapes),
                             vmap_method="sequential")
-    dx, dK, db = call(*(empty if value is None else value for value in (x, K, h)), dh, geometry=at.numbers(n, C, F), relu=h is not None,
-                      wants_dx=K is not None, wants_dK=x is not None)
+    x, K, h = (jnp.zeros(0, dh.dtype) if value is None else value for value in (x, K, h))
+    which = jnp.zeros(0, jnp.uint8) if which is None else which
+    dx, dK, db = call(x, K, h, which, dh, geometry=at.numbers(n, C, F))
     return dx, dK, db
 
 

@@ -60,8 +60,14 @@ class Sequential(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = layer_L(... layer_1(x))."""
-        for name, layer in self.children.items():
-            x = layer(x, scope / name)
+        waiting = list(self.children.items())
+        while waiting:
+            (name, layer), *waiting = waiting
+            h = layer.joined(x, scope / name, waiting[0][1]) if waiting and scope.joinable else None
+            if h is not None:
+                x, waiting = h, waiting[1:]
+            else:
+                x = layer(x, scope / name)
         return x
 
 

@@ -10,9 +10,11 @@ from deltarule import initializers
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.activation import activate, check_activation
 from deltarule.layers.layer import Layer
+from deltarule.layers.pooling import WindowPool
 from deltarule.layers.scope import Array, Initializer, Scope
 from deltarule.layers.space import Sides, check_images_of, each, same_sides, sides, tuples, whole
-from deltarule.ops.convolution import convolve, convolve_activated, convolve_transposed
+from deltarule.ops.activated import convolve_activated
+from deltarule.ops.convolution import Windows, convolve, convolve_transposed
 from deltarule.spec import nearest, register
 
 _PADDINGS = ("valid", "same", "full")
@@ -58,23 +60,48 @@ class Convolution(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = g(a), a[o, m] = sum_k sum_c x[o S + k D - P, c] K[k, c, m] + b[m]."""
+        if self._in_one_pass and not scope.watched:
+            return self._activated(x, scope)
+        x, K, at = self._placed(x, scope)
+        a = convolve(x, K, at.stride, at.padding, at.dilation, self.groups)
+        return activate(self.activation, _biased(self, a, scope), scope)
+
+    def joined(self, x: Array, scope: Scope, after: Layer) -> Array | None:
+        """What a max pooling behind this layer makes of h, in the same pass over the images; None for other layers."""
+        if not (self._in_one_pass and isinstance(after, WindowPool)):
+            return None
+        output = Windows(x.shape[1:-1], *self._settings(x.shape[1:-1])).output
+        windows = after.side_by_side(output)
+        return None if windows is None else self._activated(x, scope, windows)
+
+    @property
+    def _in_one_pass(self) -> bool:
+        return self.groups == 1 and self.activation in ("linear", "relu")
+
+    def _activated(self, x: Array, scope: Scope, pool: tuple[int, ...] | None = None) -> Array:
+        x, K, at = self._placed(x, scope)
+        b = scope.param("bias", initializers.initializer(self.bias), (self.filters,)) if self.use_bias else None
+        h = convolve_activated(x, K, b, at.stride, at.padding, at.dilation, self.activation == "relu", pool)
+        return scope.linked(h, h, self.activation)
+
+    def _placed(self, x: Array, scope: Scope) -> tuple[Array, Array, Windows]:
+        """The images, padded where it is not with zeros, the weights K, and where the kernel stands."""
         check_images_of(self, x, self.axes)
-        C, kernel = x.shape[-1], each(self, "kernel", self.axes, whole(1))
+        C = x.shape[-1]
         if C % self.groups:
             raise ShapeError(f"{type(self).__name__} cannot share {C} channels among {self.groups} groups; "
                              "choose groups that divide the channels of the input")
-        padding = self.sides(x.shape[1:-1])
+        kernel, stride, padding, dilation, groups = self._settings(x.shape[1:-1])
         if self.padding_mode != "zeros":
             x = jnp.pad(x, ((0, 0), *padding, (0, 0)), mode=_MODES[self.padding_mode])
             padding = ((0, 0),) * self.axes
-        K = scope.param("weights", _initial(self, self.groups), (*kernel, C // self.groups, self.filters))
-        stride, dilation = (each(self, field, self.axes, whole(1)) for field in ("stride", "dilation"))
-        if self.groups == 1 and self.use_bias and self.activation in ("linear", "relu") and not scope.watched:
-            b = scope.param("bias", initializers.initializer(self.bias), (self.filters,))
-            h = convolve_activated(x, K, b, stride, padding, dilation, self.activation == "relu")
-            return scope.linked(h, h, self.activation)
-        a = convolve(x, K, stride, padding, dilation, self.groups)
-        return activate(self.activation, _biased(self, a, scope), scope)
+        K = scope.param("weights", _initial(self, groups), (*kernel, C // groups, self.filters))
+        return x, K, Windows(x.shape[1:-1], kernel, stride, padding, dilation, groups)
+
+    def _settings(self, space: tuple[int, ...]) -> tuple[Any, ...]:
+        """Kernel, stride, padding and dilation along each axis, and the groups."""
+        kernel, stride, dilation = (each(self, field, self.axes, whole(1)) for field in ("kernel", "stride", "dilation"))
+        return kernel, stride, self.sides(space), dilation, self.groups
 
     def sides(self, space: tuple[int, ...]) -> tuple[Sides, ...]:
         """The padding (before, after) of each axis of `space`. Raises ShapeError where the kernel does not fit into it once."""

@@ -64,6 +64,12 @@ class WindowPool(Layer):
             padding = sides(self, "padding", self.axes)
         return tuple(self._window(*axis) for axis in zip(space, sizes, strides, padding, strict=True))
 
+    def side_by_side(self, space: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Sizes of the windows of a max pooling without padding whose windows follow each other without a gap; None for any other."""
+        windows = self.windows(space) if type(self).pool is max_pool and len(space) == self.axes else ()
+        plain = windows and all(window == Window(window.size, window.size) for window in windows)
+        return tuple(window.size for window in windows) if plain else None
+
     def _window(self, H: int, k: int, S: int, padding: tuple[int, int]) -> Window:
         before, after = padding
         free = H + before + after - k

@@ -108,6 +108,11 @@ class Scope:
         """Whether someone looks at what is tapped: then a must be there apart from h."""
         return self.run.taps is not None
 
+    @property
+    def joinable(self) -> bool:
+        """Whether two layers may be worked out in one pass: nobody plans, watches or looks at what goes from one to the other."""
+        return self.run.plan is None and self.run.taps is None and self.run.seen is None
+
     def param(self, name: str, init: Initializer, shape: Sequence[int]) -> Array:
         """The parameter `name` of this layer, of the given shape.
 

@@ -75,10 +75,22 @@ def convolve_transposed(y: jax.Array, K: jax.Array, space: Sizes, stride: Sizes,
     return _inputs(y, K, Windows(space, K.shape[:-2], stride, padding, dilation, groups))
 
 
+def kernel_gradient(x: jax.Array, y: jax.Array, at: Windows) -> jax.Array:
+    """K[k, c, m] = sum_no y[n, o, m] x[n, o S + k D - P, c], what `convolve` has for dL/dK where y = dL/dy.
+
+    Shapes: x (n, *space, C), y (n, *output, M), K (*kernel, C / groups, M).
+
+    >>> x, y = jnp.array([1.0, 2.0, 4.0]).reshape(1, 3, 1), jnp.array([1.0, 10.0]).reshape(1, 2, 1)
+    >>> kernel_gradient(x, y, Windows((3,), (2,), (1,), ((0, 0),), (1,), 1))[:, 0, 0].tolist()
+    [21.0, 42.0]
+    """
+    return _kernel(x, y, at)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _maps(x: jax.Array, K: jax.Array, at: Windows) -> jax.Array:
     """dT/dy, the convolution."""
-    return _where_it_runs(_maps_by_products, native.maps, _xla, x, K, at)
+    return _where_it_runs(_maps_by_products, lambda x, K, at: native.maps(x, K, at)[0], _xla, x, K, at)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -111,70 +123,9 @@ _kernel.defvjp(lambda x, y, at: (_kernel(x, y, at), (x, y)),
 
 def _where_it_runs(by_products: Callable[..., jax.Array], by_kernels: Callable[..., jax.Array], by_xla: Callable[..., jax.Array],
                    one: jax.Array, other: jax.Array, at: Windows) -> jax.Array:
-    on_cpu = by_kernels if native.serve(one.dtype, at.groups, len(at.space)) else by_products
+    on_cpu = by_kernels if native.serves(one.dtype, at.groups, len(at.space)) else by_products
     return lax.platform_dependent(one, other, cpu=lambda one, other: on_cpu(one, other, at),
                                   default=lambda one, other: by_xla(one, other, at))
-
-
-# ------------------------------------------------------------------------------------------ bias and ReLU in the same pass
-
-def convolve_activated(x: jax.Array, K: jax.Array, b: jax.Array, stride: Sizes, padding: Sides, dilation: Sizes, relu: bool) -> jax.Array:
-    """h = g(convolve(x, K) + b) with g the identity or ReLU, in one pass over the images where the C++ kernels serve.
-
-    Shapes: x (n, *space, C), K (*kernel, C, F), b (F,), h (n, *output, F). Backwards delta = dL/dh, zero where the ReLU was off;
-    db = sum delta; dK and dx follow from delta as for `convolve`.
-
-    >>> x, K = jnp.array([1.0, 2.0, 4.0, 1.0]).reshape(1, 4, 1), jnp.array([-1.0, 1.0]).reshape(2, 1, 1)
-    >>> convolve_activated(x, K, jnp.array([0.5]), (1,), ((0, 0),), (1,), relu=True)[0, :, 0].tolist()
-    [1.5, 2.5, 0.0]
-    """
-    return _activated(x, K, b, Windows(x.shape[1:-1], K.shape[:-2], stride, padding, dilation, 1), relu)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _activated(x: jax.Array, K: jax.Array, b: jax.Array, at: Windows, relu: bool) -> jax.Array:
-    def apart(x: jax.Array, K: jax.Array, b: jax.Array) -> jax.Array:
-        y = _maps(x, K, at)
-        a = y + jnp.broadcast_to(b, y.shape)
-        return jnp.maximum(a, 0) if relu else a
-
-    if not native.serve(x.dtype, 1, len(at.space)):
-        return apart(x, K, b)
-    return lax.platform_dependent(x, K, b, cpu=lambda x, K, b: native.maps(x, K, at, b, relu), default=apart)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _gradients(x: jax.Array, K: jax.Array | None, h: jax.Array | None, dh: jax.Array,
-               at: Windows) -> tuple[jax.Array | None, jax.Array, jax.Array]:
-    """dL/dx (None without K), dL/dK, dL/db of `_activated` from dL/dh; `h` where there was a ReLU."""
-    if not native.serve(x.dtype, 1, len(at.space)):
-        return _gradients_apart(x, K, h, dh, at)
-    return lax.platform_dependent(x, K, h, dh, cpu=lambda x, K, h, dh: native.gradients(x, K, h, dh, at),
-                                  default=lambda x, K, h, dh: _gradients_apart(x, K, h, dh, at))
-
-
-def _gradients_apart(x: jax.Array, K: jax.Array | None, h: jax.Array | None, dh: jax.Array,
-                     at: Windows) -> tuple[jax.Array | None, jax.Array, jax.Array]:
-    delta = dh if h is None else jnp.where(h > 0, dh, jnp.zeros_like(dh))
-    db = jnp.sum(delta, axis=tuple(range(delta.ndim - 1)))
-    return None if K is None else _inputs(delta, K, at), _kernel(x, delta, at), db
-
-
-def _activated_forward(x: Any, K: Any, b: Any, at: Windows, relu: bool) -> tuple[jax.Array, tuple[Any, ...]]:
-    """K is kept only where somebody asks for dL/dx: not by the first layer of a network."""
-    h = _activated(x.value, K.value, b.value, at, relu)
-    return h, (x.value, K.value if x.perturbed else None, h if relu else None)
-
-
-def _activated_backward(at: Windows, relu: bool, kept: tuple[Any, ...], dh: Any) -> tuple[Any, ...]:
-    if isinstance(dh, jax.custom_derivatives.SymbolicZero):
-        dh = jnp.zeros(dh.shape, dh.dtype)
-    return _gradients(*kept, dh, at)
-
-
-_activated.defvjp(_activated_forward, _activated_backward, symbolic_zeros=True)
-_gradients.defvjp(lambda x, K, h, dh, at: (_gradients(x, K, h, dh, at), (x, K, h, dh)),
-                  lambda at, kept, found: jax.vjp(lambda x, K, h, dh: _gradients_apart(x, K, h, dh, at), *kept)[1](found))
 
 
 def _xla(x: jax.Array, K: jax.Array, at: Windows) -> jax.Array:
