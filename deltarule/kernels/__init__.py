@@ -6,3 +6,11 @@ from deltarule.kernels.convolution import Geometry as Geometry
 from deltarule.kernels.convolution import backward as backward
 from deltarule.kernels.convolution import forward as forward
 from deltarule.kernels.convolution import multiply_adds as multiply_adds
+from deltarule.kernels.normalization import norm_backward as norm_backward
+from deltarule.kernels.normalization import norm_forward as norm_forward
+from deltarule.kernels.pooling import Geometry as PoolGeometry
+from deltarule.kernels.pooling import pool_backward as pool_backward
+from deltarule.kernels.pooling import pool_forward as pool_forward
+
+__all__ = ["WINDOW", "Geometry", "PoolGeometry", "backward", "forward", "kernels", "multiply_adds", "norm_backward", "norm_forward",
+           "pool_backward", "pool_forward"]

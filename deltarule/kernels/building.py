@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +22,11 @@ import jax
 from deltarule.cache import abilities, cache_folder
 
 FOLDER = Path(__file__).parent
-SOURCES = ("convolution.cc",)
-TARGETS = ("conv_forward", "conv_backward")     # functions of the library, under "deltarule_" + name in JAX
+LIBRARIES = {       # each from the source of this name; its functions are known to JAX under "deltarule_" + name
+    "convolution": ("conv_forward", "conv_backward"),
+    "pooling": ("pool_forward", "pool_backward"),
+    "normalization": ("norm_forward", "norm_backward"),
+}
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
 PATIENCE = 300      # seconds for the compiler
 
@@ -42,21 +46,26 @@ def kernels() -> Kernels:
     chosen = os.environ.get("CXX")
     compiler = next((found for name in ((chosen,) if chosen else COMPILERS) if (found := shutil.which(name))), None)
     name, flags = instruction_set()
-    library = (cache_folder("kernels") or _passing_folder()) / f"kernels-{_digest(flags)}.so"
+    folder = cache_folder("kernels") or _passing_folder()
+    libraries = {source: folder / f"{source}-{_digest(source, flags)}.so" for source in LIBRARIES}
+    missing = {source: library for source, library in libraries.items() if not library.exists()}
     sentence = f"the C++ kernels are ready ({name})"
-    if not library.exists():
+    if missing:
         if compiler is None:
             return Kernels(False, "no C++ compiler (c++, g++ or clang++) was found: convolutions run in their JAX form, more slowly; "
                                   "everything else is the same")
         began = time.perf_counter()
-        failure = _compile(compiler, flags, library)
-        if failure:
-            return Kernels(False, f"the C++ kernels did not compile ({failure}): convolutions run in their JAX form, more slowly")
+        with ThreadPoolExecutor() as at_once:
+            failures = [*at_once.map(lambda source: _compile(compiler, flags, source, missing[source]), missing)]
+        if any(failures):
+            return Kernels(False, f"the C++ kernels did not compile ({next(filter(None, failures))}): convolutions run in their JAX form, "
+                                  "more slowly")
         sentence += f", compiled in {time.perf_counter() - began:.1f} s"
     try:
-        loaded = ctypes.cdll.LoadLibrary(str(library))
-        for target in TARGETS:
-            jax.ffi.register_ffi_target(f"deltarule_{target}", jax.ffi.pycapsule(getattr(loaded, target)), platform="cpu")
+        for source, library in libraries.items():
+            loaded = ctypes.cdll.LoadLibrary(str(library))
+            for target in LIBRARIES[source]:
+                jax.ffi.register_ffi_target(f"deltarule_{target}", jax.ffi.pycapsule(getattr(loaded, target)), platform="cpu")
     except (OSError, AttributeError) as error:
         return Kernels(False, f"the C++ kernels could not be loaded ({error}): convolutions run in their JAX form, more slowly")
     return Kernels(True, sentence)
@@ -86,17 +95,16 @@ def instruction_set() -> tuple[str, tuple[str, ...]]:
     return ("NEON", ()) if platform.machine().lower() in ("aarch64", "arm64") else ("plain", ())
 
 
-def _digest(flags: tuple[str, ...]) -> str:
+def _digest(source: str, flags: tuple[str, ...]) -> str:
     """Changes with the source, the flags and the headers that it is compiled against."""
-    sources = b"".join(path.read_bytes() for pattern in ("*.h", "*.cc") for path in sorted(FOLDER.glob(pattern)))
-    return hashlib.sha256(sources + " ".join(flags).encode() + jax.__version__.encode()).hexdigest()[:16]
+    text = b"".join((FOLDER / name).read_bytes() for name in ("vectors.h", f"{source}.cc"))
+    return hashlib.sha256(text + " ".join(flags).encode() + jax.__version__.encode()).hexdigest()[:16]
 
 
-def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> str:
+def _compile(compiler: str, flags: tuple[str, ...], source: str, library: Path) -> str:
     """Compile to a temporary name and move it into place; returns what went wrong, in one line, or nothing."""
-    hidden = library.with_suffix(f".{os.getpid()}.tmp")
-    sources = [str(FOLDER / name) for name in SOURCES]
-    command = [compiler, "-std=c++17", "-O3", "-fPIC", "-shared", *flags, f"-I{jax.ffi.include_dir()}", *sources, "-o", str(hidden)]
+    hidden, path = library.with_suffix(f".{os.getpid()}.tmp"), str(FOLDER / f"{source}.cc")
+    command = [compiler, "-std=c++17", "-O3", "-fPIC", "-shared", *flags, f"-I{jax.ffi.include_dir()}", path, "-o", str(hidden)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
         if done.returncode == 0:

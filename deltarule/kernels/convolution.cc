@@ -26,9 +26,9 @@ static int64_t below(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - 
 struct Tap { int64_t x, K; };       // one place of the kernel: where its values of x begin, seen from a pixel, and where its weights begin
 
 // How a row of outputs is worked out: `step` from a pixel's values of x to the next pixel's, `out` from output to output; C values in
-// each tap; F filters, of which Fp, a multiple of L, have weights.
+// each tap; F filters, of which Fp, a multiple of L, have weights; so many taps (`joined`) always lie one step after the other.
 struct Line {
-  int64_t step, out, C, F, Fp;
+  int64_t step, out, C, F, Fp, joined;
   const float *K, *b;
   bool relu;
 };
@@ -66,18 +66,54 @@ static Block* block_of(int64_t pixels, std::integer_sequence<int, P...>) {
   return known[pixels - 1];
 }
 
-// All Q pixels of a row, in blocks of nearly the same length: a short one at the end would wait for its own sums.
+// The same for one vector of filters, KW neighbouring columns of the kernel at once: a value of x is fetched once for all of them.
+template <int P, int KW>
+static void slide(const Line& t, const Tap* tap, const Tap* end, const float* x, float* y, int64_t f) {
+  vec acc[P];
+  for (int p = 0; p < P; ++p) acc[p] = t.b ? load(t.b + f) : vec{};
+  for (; tap != end; tap += KW) {
+    const float* at = x + tap->x;
+    for (int64_t c = 0; c < t.C; ++c) {
+      vec weights[KW];
+      for (int j = 0; j < KW; ++j) weights[j] = load(t.K + tap[j].K + c * t.Fp + f);
+#pragma GCC unroll 24
+      for (int u = 0; u < P + KW - 1; ++u) {
+        const vec value = vec{} + at[u * t.step + c];
+#pragma GCC unroll 5
+        for (int j = 0; j < KW; ++j)
+          if (u >= j && u - j < P) acc[u - j] += value * weights[j];
+      }
+    }
+  }
+  for (int p = 0; p < P; ++p) store(y + p * t.out + f, t.relu ? relu_of(acc[p]) : acc[p], t.F - f);
+}
+
+template <int KW, int... P>
+static Block* slide_of(int64_t pixels, std::integer_sequence<int, P...>) {
+  static constexpr Block* known[] = {slide<P + 1, KW>...};
+  return known[pixels - 1];
+}
+
+// A row of Q things in blocks of nearly the same length, at most `most`: a short one at the end would wait for its own sums.
+template <class F>
+static void evenly(int64_t Q, int64_t most, F f) {
+  const int64_t blocks = (Q + most - 1) / most;
+  for (int64_t k = 0, q = 0, count; k < blocks; ++k, q += count) f(q, count = (Q - q) / (blocks - k));
+}
+
+constexpr int SLIDING = REGISTERS / 3 * 2;      // pixels in a block: some registers hold the weights
+
+// All Q pixels of a row.
 template <int V>
 static void pixels(const Line& t, const Tap* tap, const Tap* end, const float* x, float* y, int64_t Q, int64_t f) {
-  constexpr int MOST = REGISTERS / V;
-  const std::make_integer_sequence<int, MOST> sizes;
-  const bool one = t.C == 1 && t.step == 1;
-  const int64_t blocks = (Q + MOST - 1) / MOST;
-  for (int64_t k = 0, q = 0; k < blocks; ++k) {
-    const int64_t count = (Q - q) / (blocks - k);
-    (one ? block_of<V, true>(count, sizes) : block_of<V, false>(count, sizes))(t, tap, end, x + q * t.step, y + q * t.out, f);
-    q += count;
-  }
+  const std::make_integer_sequence<int, REGISTERS / V> sizes;
+  const std::make_integer_sequence<int, SLIDING> shorter;
+  const bool one = t.C == 1 && t.step == 1, slides = V == 1 && t.C >= 3 && (t.joined == 3 || t.joined == 5);
+  evenly(Q, slides ? SLIDING : REGISTERS / V, [&](int64_t q, int64_t count) {
+    Block* does = slides ? (t.joined == 3 ? slide_of<3>(count, shorter) : slide_of<5>(count, shorter))
+                         : one ? block_of<V, true>(count, sizes) : block_of<V, false>(count, sizes);
+    does(t, tap, end, x + q * t.step, y + q * t.out, f);
+  });
 }
 
 static void row_of(const Line& t, const Tap* tap, const Tap* end, const float* x, float* y, int64_t Q) {
@@ -104,6 +140,11 @@ struct Columns {
     return room.data();
   }
 };
+
+// Piece k of some numbers is on its way into the cache while others are worked on.
+static void fetch(const float* from, int64_t count, int64_t k, int64_t pieces) {
+  for (int64_t i = k * count / pieces & ~15; i < (k + 1) * count / pieces; i += 16) __builtin_prefetch(from + i, 0, 2);
+}
 
 struct Range { int64_t first, end; };
 
@@ -145,22 +186,24 @@ static void pool(const Shape& s, const std::vector<int64_t>& window, const float
 static ffi::Error forward(ffi::ThreadPool pool_of_threads, In x, In K, In b, Out y, OutBytes which, Numbers geometry, bool relu) {
   const Shape s = shape_of(geometry);
   const Columns columns(s);
-  const int64_t Fp = full(s.F), row = columns.row(), P = s.P / s.ph, out = P * (s.Q / s.pw) * s.F;
+  const int64_t Fp = full(s.F), row = columns.row(), pixels = s.H * s.W * s.C, P = s.P / s.ph, out = P * (s.Q / s.pw) * s.F;
   std::vector<float> weights(Fp == s.F ? 0 : s.taps() * s.C * Fp, 0.f), bias(Fp, 0.f);
   for (int64_t k = 0; Fp != s.F && k < s.taps() * s.C; ++k) std::memcpy(&weights[k * Fp], K.typed_data() + k * s.F, s.F * sizeof(float));
   std::memcpy(bias.data(), b.typed_data(), b.element_count() * sizeof(float));
   std::vector<Tap> taps;
   for (int64_t i = 0; i < s.kh; ++i)
     for (int64_t j = 0; j < s.kw; ++j) taps.push_back({i * s.dh * row + j * s.dw * s.C, (i * s.kw + j) * s.C * Fp});
-  const Line t = {s.sw * s.C, s.pooled() ? Fp : s.F, s.C, s.pooled() ? Fp : s.F, Fp, Fp == s.F ? K.typed_data() : weights.data(), bias.data(),
+  const Line t = {s.sw * s.C, s.pooled() ? Fp : s.F, s.C, s.pooled() ? Fp : s.F, Fp, s.sw == 1 && s.dw == 1 ? s.kw : 1,
+                  Fp == s.F ? K.typed_data() : weights.data(), bias.data(),
                   relu && !s.pooled()};
   const std::vector<int64_t> window = window_of(s, s.Q * Fp, Fp);
   in_parts(pool_of_threads, s.n, std::min(s.n, 8 * pool_of_threads.num_threads()), [&](int64_t, int64_t m, int64_t end) {
     std::vector<float> room = columns.room(), rows(s.pooled() ? s.ph * s.Q * Fp : 0);
     for (; m < end; ++m) {
-      const float* image = columns.of(x.typed_data() + m * s.H * s.W * s.C, room);
+      const float* image = columns.of(x.typed_data() + m * pixels, room);
       float* to = y->typed_data() + m * out;
       for (int64_t p = 0; p < P * s.ph; ++p) {
+        if (m + 1 < end) fetch(x.typed_data() + (m + 1) * pixels, pixels, p, P * s.ph);
         const Range i = inside(s, p);
         row_of(t, taps.data() + i.first * s.kw, taps.data() + std::max(i.first, i.end) * s.kw, image + (p * s.sh - s.top) * row,
                s.pooled() ? &rows[p % s.ph * s.Q * Fp] : to + p * s.Q * s.F, s.pooled() ? s.Q / s.pw * s.pw : s.Q);
@@ -246,12 +289,9 @@ static Weigh* weigh_of(int64_t values, std::integer_sequence<int, B...>) {
 template <int V>
 static void weigh_all(const Sum& t, const float* x, const float* delta, float* dK, int64_t values) {
   constexpr int MOST = REGISTERS / V;
-  const int64_t blocks = (values + MOST - 1) / MOST;
-  for (int64_t k = 0, b = 0; k < blocks; ++k) {
-    const int64_t count = (values - b) / (blocks - k);
+  evenly(values, MOST, [&](int64_t b, int64_t count) {
     weigh_of<V>(count, std::make_integer_sequence<int, MOST>())(t, x + b, delta, dK + b * t.Fp);
-    b += count;
-  }
+  });
 }
 
 // dK (kh, kw, C, Fp) += the share of one image. Some 24 KB of delta at a time stay in the first-level cache; with neighbouring columns
@@ -310,7 +350,7 @@ static std::vector<Phase> phases_of(const Shape& s, const Errors& e, int64_t Cp)
         if ((a + s.top - i * s.dh) % s.sh) continue;
         phase.rows.push_back(i), phase.shifts.push_back((a + s.top - i * s.dh) / s.sh);
         phase.columns = 0;
-        for (int64_t j = 0; j < s.kw; ++j) {
+        for (int64_t j = s.kw - 1; j >= 0; --j) {       // from the left of delta to the right
           if ((b + s.left - j * s.dw) % s.sw) continue;
           phase.taps.push_back({phase.shifts.back() * e.row() + (e.left + (b + s.left - j * s.dw) / s.sw) * e.Fp, (i * s.kw + j) * s.F * Cp});
           ++phase.columns;
@@ -348,7 +388,7 @@ struct Painted {
     return s.C < L && s.sh == 1 && s.sw == 1 && s.dw == 1 && 2 * own <= others;
   }
   void spread(const Shape& s, const Errors& e, const float* delta, std::vector<float>& rows, float* dx) const {
-    const Line t = {e.Fp, wide, s.F, wide, wide, weights.data(), nullptr, false};
+    const Line t = {e.Fp, wide, s.F, wide, wide, 1, weights.data(), nullptr, false};
     for (int64_t u = 0; u < s.H; ++u) {
       int64_t count = 0;
       for (int64_t i = 0; i < s.kh; ++i) {
@@ -382,11 +422,12 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
     for (int64_t c = 0; c < s.C; ++c)
       for (int64_t f = 0; f < s.F; ++f) turned[(k * s.F + f) * Cp + c] = K.typed_data()[(k * s.C + c) * s.F + f];
   const std::vector<Phase> phases = turns ? phases_of(s, e, Cp) : std::vector<Phase>();
-  const Line t = {e.Fp, s.sw * s.C, s.F, s.C, Cp, turned.data(), nullptr, false};
+  const Line t = {e.Fp, s.sw * s.C, s.F, s.C, Cp, s.sw == 1 && s.dw == 1 ? s.kw : 1, turned.data(), nullptr, false};
   const std::vector<int64_t> window = window_of(s, e.row(), e.Fp);
   const bool ready = !relu && !s.pooled() && e.Fp == s.F && e.width == s.Q;     // dh can be taken as it is
   const int64_t parts = std::min<int64_t>(s.n, pool.num_threads() * 2), size = wants_dK ? (s.taps() * s.C + 1) * e.Fp : 0;   // dK, then db
   std::vector<float> sums(parts * size, 0.f);
+  const int64_t pixels = s.H * s.W * s.C;
   in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {
     std::vector<float> room = columns.room(), own(ready ? 0 : s.P * e.row(), 0.f);
     std::vector<float> rows(paints ? s.kh * s.Q * painted->wide + L : 0);
@@ -397,9 +438,9 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
       if (wants_dK) {
         float* mine = &sums[part * size];
         if (db->element_count() > 0) add_up(s, delta, e, mine + s.taps() * s.C * e.Fp);
-        weigh_image(s, columns.of(x.typed_data() + m * s.H * s.W * s.C, room), columns.row(), delta, e, mine);
+        weigh_image(s, columns.of(x.typed_data() + m * pixels, room), columns.row(), delta, e, mine);
       }
-      float* back = dx->typed_data() + (wants_dx ? m * s.H * s.W * s.C : 0);
+      float* back = dx->typed_data() + (wants_dx ? m * pixels : 0);
       if (paints) painted->spread(s, e, delta, rows, back);
       if (turns) spread(s, t, phases, delta, e.row(), back);
     }

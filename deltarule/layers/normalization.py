@@ -7,9 +7,14 @@ import jax.numpy as jnp
 from deltarule import initializers
 from deltarule.checks import check_number
 from deltarule.errors import DeltaruleError, ShapeError
+from deltarule.layers.activation import Activation
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Scope
+from deltarule.ops.normalization import Moments, batch_norm, moments, normalized
 from deltarule.spec import register
+
+_RUNNING = (("mean", initializers.Zeros()), ("variance", initializers.Ones()))
+_LEARNT = (("gamma", initializers.Ones()), ("beta", initializers.Zeros()))
 
 
 @register
@@ -38,18 +43,29 @@ class BatchNorm(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta."""
+        if scope.training and not scope.watched:
+            return self._trained(x, scope, relu=False)
         features = x.shape[-1:]
-        running_mu = scope.state("mean", initializers.Zeros(), features)
-        running_variance = scope.state("variance", initializers.Ones(), features)
+        mu, variance = (scope.state(name, init, features) for name, init in _RUNNING)
         if scope.training:
-            share = _shares(x, scope.counted)
-            mu = jnp.sum(share * x, axis=tuple(range(x.ndim - 1)))
-            variance = jnp.sum(share * jnp.square(x - jnp.broadcast_to(mu, x.shape)), axis=tuple(range(x.ndim - 1)))
-            scope.update("mean", self.momentum * running_mu + (1 - self.momentum) * mu)
-            scope.update("variance", self.momentum * running_variance + (1 - self.momentum) * variance)
-        else:
-            mu, variance = running_mu, running_variance
+            mu, variance = self._carried(moments(x, scope.counted), scope)
         return _scaled(x, jnp.broadcast_to(mu, x.shape), jnp.broadcast_to(variance, x.shape), self.epsilon, scope)
+
+    def joined(self, x: Array, scope: Scope, after: Layer) -> Array | None:
+        """The ReLU behind this layer in the same pass, while training."""
+        return self._trained(x, scope, relu=True) if scope.training and after == Activation("relu") else None
+
+    def _trained(self, x: Array, scope: Scope, relu: bool) -> Array:
+        gamma, beta = (scope.param(name, init, x.shape[-1:]) for name, init in _LEARNT)
+        h, mu, variance = batch_norm(x, gamma, beta, scope.counted, self.epsilon, relu)
+        self._carried((mu, variance), scope)
+        return scope.tap("activation", h)
+
+    def _carried(self, batch: Moments, scope: Scope) -> Moments:
+        """The moments of the batch, which leave their share in the running averages."""
+        for (name, init), value in zip(_RUNNING, batch, strict=True):
+            scope.update(name, self.momentum * scope.state(name, init, value.shape) + (1 - self.momentum) * value)
+        return batch
 
 
 @register
@@ -111,18 +127,9 @@ class GroupNorm(Layer):
 
 
 def _scaled(x: Array, mu: Array, variance: Array, epsilon: float, scope: Scope) -> Array:
-    gamma = scope.param("gamma", initializers.Ones(), x.shape[-1:])
-    beta = scope.param("beta", initializers.Zeros(), x.shape[-1:])
-    x_hat = scope.tap("normalized", (x - mu) / jnp.sqrt(variance + epsilon))
+    gamma, beta = (scope.param(name, init, x.shape[-1:]) for name, init in _LEARNT)
+    x_hat = scope.tap("normalized", normalized(x, mu, variance, epsilon))
     return scope.tap("activation", jnp.broadcast_to(gamma, x.shape) * x_hat + jnp.broadcast_to(beta, x.shape))
-
-
-def _shares(x: Array, counted: Array | None) -> Array:
-    """The share of each value of x in the mean of its feature: rows that do not count have none. (batch, 1, ..., 1)."""
-    one_each = (x.shape[0],) + (1,) * (x.ndim - 1)
-    present = jnp.ones(one_each, x.dtype) if counted is None else counted.astype(x.dtype).reshape(one_each)
-    positions = x[0, ..., 0].size
-    return present / (jnp.maximum(jnp.sum(present), 1) * positions)
 
 
 def _above_zero(owner: str, epsilon: float) -> None:

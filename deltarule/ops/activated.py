@@ -55,15 +55,16 @@ def _forward(x: Any, K: Any, b: Any, at: Windows, relu: bool, pool: Sizes) -> tu
     """K is kept only where somebody asks for dL/dx: not by the first layer of a network."""
     h, which = _in_one_pass(x.value, K.value, None if b is None else b.value, at, relu, pool)
     pooled = max(pool) > 1
-    return (h, which), (x.value, K.value if x.perturbed else None, h if relu and not pooled else None, which if pooled else None, None if b is None else ())
+    biased = None if b is None else ()
+    return (h, which), (x.value, K.value if x.perturbed else None, h if relu and not pooled else None, which if pooled else None, biased)
 
 
 def _backward(at: Windows, relu: bool, pool: Sizes, kept: tuple[Any, ...], errors: tuple[Any, Any]) -> tuple[Any, ...]:
     dh = errors[0]
     if isinstance(dh, jax.custom_derivatives.SymbolicZero):
         dh = jnp.zeros(dh.shape, dh.dtype)
-    *kept, biased = kept
-    dx, dK, db = _gradients(*kept, dh, at, pool)
+    x, K, h, which, biased = kept
+    dx, dK, db = _gradients(x, K, h, which, dh, at, pool)
     return dx, dK, None if biased is None else db
 
 
@@ -96,4 +97,4 @@ def _spread(dh: jax.Array, which: jax.Array, output: Sizes, pool: Sizes) -> jax.
 
 
 _gradients.defvjp(lambda x, K, h, which, dh, at, pool: (_gradients(x, K, h, which, dh, at, pool), (x, K, h, which, dh)),
-                  lambda at, pool, kept, found: jax.vjp(lambda *kept: _gradients_apart(*kept, at, pool), *kept)[1](found))
+                  lambda at, pool, kept, found: jax.vjp(functools.partial(_gradients_apart, at=at, pool=pool), *kept)[1](found))

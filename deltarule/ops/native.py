@@ -1,6 +1,7 @@
-"""Convolutions by the C++ kernels, where they are ready and serve: float32, one group, a sequence or an image, on a CPU."""
+"""Convolutions and poolings by the C++ kernels, where they are ready and serve: float32, a sequence or an image, on a CPU."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,13 +11,17 @@ from deltarule import kernels
 
 
 def serves(dtype: Any, groups: int, axes: int, pool: tuple[int, ...] = ()) -> bool:
-    """Whether the kernels take this kind of convolution, with a pooling over windows of these sizes behind it; the first question compiles them.
+    """Whether the kernels take this kind of convolution, with a pooling over windows of these sizes behind it.
 
     >>> serves(jnp.float64, groups=1, axes=2), serves(jnp.float32, groups=2, axes=2), serves(jnp.float32, groups=1, axes=3)
     (False, False, False)
     """
-    takes = dtype == jnp.float32 and groups == 1 and axes <= 2 and math.prod(pool) <= kernels.WINDOW
-    return bool(takes and jax.default_backend() == "cpu" and kernels.kernels().ready)
+    return groups == 1 and axes <= 2 and math.prod(pool) <= kernels.WINDOW and runs(dtype)
+
+
+def runs(dtype: Any) -> bool:
+    """Whether there are kernels for numbers of this kind, here; the first question compiles them."""
+    return bool(dtype == jnp.float32 and jax.default_backend() == "cpu" and kernels.kernels().ready)
 
 
 def maps(x: jax.Array, K: jax.Array, at: Any, b: jax.Array | None = None, relu: bool = False,
@@ -48,12 +53,38 @@ def gradients(x: jax.Array, K: jax.Array | None, h: jax.Array | None, which: jax
     return None if K is None else _narrow(dx, at), dK if len(at.space) == 2 else dK[0], db
 
 
+def pools(dtype: Any, windows: Any) -> bool:
+    """Whether the kernels take a pooling over these windows (size, stride, padding before and after, for each axis)."""
+    return len(windows) <= 2 and math.prod(window.size for window in windows) <= kernels.WINDOW and runs(dtype)
+
+
+def pooled(x: jax.Array, windows: Any, largest: bool) -> tuple[jax.Array, jax.Array]:
+    """The maximum of every window and which value it was, or the mean: (n, *space, C) to (n, *output, C)."""
+    y, which = kernels.pool_forward(_wide(x, 1), _pool_geometry(windows, x.shape[1:-1]), largest)
+    return (y, which) if len(windows) == 2 else (y[:, 0], which[:, 0] if largest else which)
+
+
+def unpooled(which: jax.Array | None, dy: jax.Array, windows: Any, space: tuple[int, ...]) -> jax.Array:
+    """dL/dx (n, *space, C) from dL/dy (n, *output, C), and what `pooled` says of the largest values."""
+    dx = kernels.pool_backward(None if which is None else _wide(which, 1), _wide(dy, 1), _pool_geometry(windows, space))
+    return dx if len(windows) == 2 else dx[:, 0]
+
+
+def _pool_geometry(windows: Any, space: tuple[int, ...]) -> kernels.PoolGeometry:
+    output = [(H + w.before + w.after - w.size) // w.stride + 1 for H, w in zip(space, windows, strict=True)]
+    settings = space, [w.size for w in windows], output, [w.before for w in windows], [w.stride for w in windows]
+    return kernels.PoolGeometry(*(_pair(values, first) for values, first in zip(settings, (1, 1, 1, 0, 1), strict=True)))
+
+
 def _geometry(at: Any, pool: tuple[int, ...] = ()) -> kernels.Geometry:
     """The windows as the kernels take them; a sequence is an image of height 1."""
-    one = (1,) * (2 - len(at.space))
-    before = tuple(0 for _ in one) + tuple(first for first, _ in at.padding)
-    return kernels.Geometry(one + at.space, one + at.kernel, one + at.output, before, one + at.stride, one + at.dilation,
-                            one + pool if pool else (1, 1))
+    settings = at.space, at.kernel, at.output, [before for before, _ in at.padding], at.stride, at.dilation, pool or (1,) * len(at.space)
+    return kernels.Geometry(*(_pair(values, first) for values, first in zip(settings, (1, 1, 1, 0, 1, 1, 1), strict=True)))
+
+
+def _pair(values: Sequence[int], first: int) -> tuple[int, int]:
+    """A setting for each of two axes; a sequence has `first` along the other one."""
+    return (values[0], values[1]) if len(values) == 2 else (first, values[0])
 
 
 def _wide(values: jax.Array, axis: int) -> jax.Array:

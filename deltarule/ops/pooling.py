@@ -4,18 +4,21 @@ Arrays are x (n, *space, channels), with any number of axes of space. XLA's own 
 CPU, so a window is taken apart into its positions: position o of every window at once is one strided slice of x, and the maximum of
 all windows is the elementwise maximum of these slices. Windows that overlap are pooled along one axis after the other, which takes k + k
 slices in place of k k: the maximum over a box is the maximum along one axis of the maxima along the other, and so is the mean.
+Where the C++ kernels are ready they serve instead (`native`).
 """
 
 import functools
 import itertools
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from deltarule.ops import native
 
 
 class Window(NamedTuple):
@@ -38,6 +41,8 @@ def max_pool(x: jax.Array, windows: Windows) -> jax.Array:
     >>> max_pool(jnp.array([[[1.0], [3.0], [2.0], [0.0]]]), (Window(2, 2),))[0, :, 0].tolist()
     [3.0, 2.0]
     """
+    if native.pools(x.dtype, windows):
+        return _pooled(x, windows, True)[0]
     for part in _passes(windows):
         x = _max(x, part)
     return x
@@ -49,6 +54,10 @@ def average_pool(x: jax.Array, windows: Windows) -> jax.Array:
     >>> average_pool(jnp.array([[[1.0], [3.0], [2.0], [0.0]]]), (Window(2, 2),))[0, :, 0].tolist()
     [2.0, 1.0]
     """
+    return _pooled(x, windows, False)[0] if native.pools(x.dtype, windows) else _mean(x, windows)
+
+
+def _mean(x: jax.Array, windows: Windows) -> jax.Array:
     for part in _passes(windows):
         padded = _padded(x, part, 0.0)
         total = functools.reduce(jnp.add, (_slice(padded, o, part) for o in _positions(part)))
@@ -106,6 +115,42 @@ def _max_backward(windows: Windows, kept: tuple[jax.Array, jax.Array], dy: jax.A
 
 
 _max.defvjp(_max_forward, _max_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _pooled(x: jax.Array, windows: Windows, largest: bool) -> tuple[jax.Array, jax.Array]:
+    """By the C++ kernels: the maximum, or the mean, of every window, and which of its values was the largest (for the mean: empty)."""
+    return native.pooled(x, windows, largest)
+
+
+def _pooled_forward(x: jax.Array, windows: Windows, largest: bool) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    y, which = _pooled(x, windows, largest)
+    return (y, which), (which, jnp.zeros((0, *x.shape[1:-1], 0), x.dtype))       # an empty array that has the space of x
+
+
+def _pooled_backward(windows: Windows, largest: bool, kept: tuple[jax.Array, jax.Array], dy: tuple[jax.Array, Any]) -> tuple[jax.Array]:
+    which, space = kept
+    return (_unpooled(which if largest else None, dy[0], windows, space.shape[1:-1]),)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _unpooled(which: jax.Array | None, dy: jax.Array, windows: Windows, space: tuple[int, ...]) -> jax.Array:
+    """dL/dx (n, *space, channels) from dL/dy; linear in dL/dy, and the pooling of what comes back through it the other way round."""
+    return native.unpooled(which, dy, windows, space)
+
+
+def _picked(which: jax.Array | None, dx: jax.Array, windows: Windows) -> jax.Array:
+    """The transpose of `_unpooled`: of every window the value that `which` names, or the mean."""
+    if which is None:
+        return _mean(dx, windows)
+    padded, nothing = _padded(dx, windows, 0.0), jnp.zeros((), dx.dtype)
+    return functools.reduce(jnp.add, (jnp.where(which == number, _slice(padded, o, windows), nothing)
+                                      for number, o in enumerate(_positions(windows))))
+
+
+_pooled.defvjp(_pooled_forward, _pooled_backward)
+_unpooled.defvjp(lambda which, dy, windows, space: (_unpooled(which, dy, windows, space), which),
+                 lambda windows, space, which, dx: (None, _picked(which, dx, windows)))
 
 
 def _passes(windows: Windows) -> Iterator[Windows]:

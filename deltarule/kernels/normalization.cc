@@ -1,0 +1,159 @@
+// Batch normalization of channels-last images, forward and backward, float32 (lecture row 23; Ioffe and Szegedy 2015).
+//
+//   x_hat = (x - mu) / sigma,   y = gamma x_hat + beta,   mu and sigma^2 of each channel over all pixels of the images that count
+//   dbeta = sum dy,   dgamma = sum dy x_hat,   dx = gamma / sigma (dy - dbeta / m - x_hat dgamma / m),   m pixels that count
+//
+// With a ReLU behind it dy is zero where y was not above zero. x is read twice in each direction and nothing else is kept.
+#include <cmath>
+#include "vectors.h"
+
+struct Sizes { int64_t n, pixels, C; };     // x (n, pixels, C)
+
+static Sizes sizes_of(const In& x) {
+  const auto shape = x.dimensions();
+  const int64_t n = shape[0], C = shape[shape.size() - 1];
+  return {n, (int64_t)x.element_count() / std::max<int64_t>(1, n * C), C};
+}
+
+// Means and sums of squared differences from them, of `count` pixels; two of them become one (Chan, Golub and LeVeque 1983).
+struct Moments {
+  double count = 0;
+  std::vector<double> mean, squares;
+  explicit Moments(int64_t C) : mean(C, 0.), squares(C, 0.) {}
+  void add(double more, const double* its_mean, const double* its_squares) {
+    if (more == 0) return;
+    const double total = count + more;
+    for (size_t c = 0; c < mean.size(); ++c) {
+      const double apart = its_mean[c] - mean[c];
+      mean[c] += apart * more / total;
+      squares[c] += its_squares[c] + apart * apart * count * more / total;
+    }
+    count = total;
+  }
+};
+
+// Sums over the pixels of one image of f(vector, pixel's place), for the channels from c on.
+template <class F>
+static vec over_pixels(const Sizes& s, F f) {
+  vec sums[4] = {};
+  int64_t k = 0;
+  for (; k + 4 <= s.pixels; k += 4)
+    for (int i = 0; i < 4; ++i) sums[i] += f((k + i) * s.C);
+  for (; k < s.pixels; ++k) sums[0] += f(k * s.C);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+static void moments_of(const Sizes& s, const float* x, double* mean, double* squares) {
+  for (int64_t c = 0; c < s.C; c += L) {
+    const int64_t count = std::min<int64_t>(L, s.C - c);
+    const float* at = x + c;
+    const vec middle = over_pixels(s, [=](int64_t k) { return load(at + k, count); }) / (float)s.pixels;
+    const vec spread = over_pixels(s, [=](int64_t k) { const vec apart = load(at + k, count) - middle; return apart * apart; });
+    for (int64_t i = 0; i < count; ++i) mean[c + i] = middle[i], squares[c + i] = spread[i];
+  }
+}
+
+struct Scale {      // of L channels: y = (x - mean) gain + beta
+  vec mean, gain, beta;
+  vec of(vec x) const { return (x - mean) * gain + beta; }
+};
+
+static Scale scale_of(const float* mean, const float* variance, const float* gamma, const float* beta, float epsilon, int64_t c, int64_t C) {
+  vec deviation = load(variance + c, C - c) + epsilon;
+  for (int i = 0; i < L; ++i) deviation[i] = std::sqrt(deviation[i]);
+  return {load(mean + c, C - c), load(gamma + c, C - c) / deviation, load(beta + c, C - c)};
+}
+
+static int64_t parts_of(const ffi::ThreadPool& pool, int64_t n) { return std::min<int64_t>(n, 8 * pool.num_threads()); }
+
+// `counted` (n) is 1 for the images that enter mean and variance, 0 for the others; empty: all do.
+static ffi::Error forward(ffi::ThreadPool pool, In x, In gamma, In beta, In counted, Out y, Out mean, Out variance, float epsilon, bool relu) {
+  const Sizes s = sizes_of(x);
+  const int64_t parts = parts_of(pool, s.n), size = s.pixels * s.C;
+  const float* counts = counted.element_count() > 0 ? counted.typed_data() : nullptr;
+  std::vector<Moments> found(parts, Moments(s.C));
+  in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {
+    std::vector<double> middle(s.C), squares(s.C);
+    for (; m < end; ++m) {
+      if (counts && counts[m] == 0) continue;
+      moments_of(s, x.typed_data() + m * size, middle.data(), squares.data());
+      found[part].add((double)s.pixels, middle.data(), squares.data());
+    }
+  });
+  Moments all(s.C);
+  for (const Moments& part : found) all.add(part.count, part.mean.data(), part.squares.data());
+  for (int64_t c = 0; c < s.C; ++c) {
+    mean->typed_data()[c] = (float)all.mean[c];
+    variance->typed_data()[c] = (float)(all.squares[c] / std::max(1., all.count));
+  }
+  in_parts(pool, s.n, parts, [&](int64_t, int64_t m, int64_t end) {
+    for (int64_t c = 0; c < s.C; c += L) {
+      const Scale t = scale_of(mean->typed_data(), variance->typed_data(), gamma.typed_data(), beta.typed_data(), epsilon, c, s.C);
+      const int64_t count = s.C - c;
+      for (int64_t k = m * s.pixels; k < end * s.pixels; ++k) {
+        const vec value = t.of(load(x.typed_data() + k * s.C + c, count));
+        store(y->typed_data() + k * s.C + c, relu ? relu_of(value) : value, count);
+      }
+    }
+  });
+  return ffi::Error::Success();
+}
+
+static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In counted, In mean, In variance, In dy, Out dx, Out dgamma,
+                                Out dbeta, float epsilon, bool relu) {
+  const Sizes s = sizes_of(x);
+  const int64_t parts = parts_of(pool, s.n), size = s.pixels * s.C, Cp = full(s.C);
+  const float* counts = counted.element_count() > 0 ? counted.typed_data() : nullptr;
+  auto scale = [&](int64_t c) { return scale_of(mean.typed_data(), variance.typed_data(), gamma.typed_data(), beta.typed_data(), epsilon, c, s.C); };
+  auto error = [=](const Scale& t, vec value, vec slope) { return relu ? (t.of(value) > 0 ? slope : vec{}) : slope; };
+  std::vector<double> slopes(parts * Cp, 0.), products(parts * Cp, 0.);      // sums of dy, and of dy (x - mean)
+  in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {
+    for (int64_t c = 0; c < s.C; c += L) {
+      const Scale t = scale(c);
+      const int64_t count = s.C - c;
+      for (int64_t image = m; image < end; ++image) {
+        const float *from = x.typed_data() + image * size + c, *errors = dy.typed_data() + image * size + c;
+        vec products_here = {};
+        const vec slopes_here = over_pixels(s, [&](int64_t k) {
+          const vec value = load(from + k, count), delta = error(t, value, load(errors + k, count));
+          products_here += delta * (value - t.mean);
+          return delta;
+        });
+        for (int i = 0; i < L; ++i) slopes[part * Cp + c + i] += slopes_here[i], products[part * Cp + c + i] += products_here[i];
+      }
+    }
+  });
+  for (int64_t part = 1; part < parts; ++part)
+    for (int64_t c = 0; c < Cp; ++c) slopes[c] += slopes[part * Cp + c], products[c] += products[part * Cp + c];
+  double images = s.n;
+  if (counts) { images = 0; for (int64_t m = 0; m < s.n; ++m) images += counts[m] != 0; }
+  const double m_all = std::max(1., images * (double)s.pixels);
+  std::vector<float> shift(Cp, 0.f), tilt(Cp, 0.f);         // dbeta / m, and sum dy (x - mean) / (sigma^2 m)
+  for (int64_t c = 0; c < s.C; ++c) {
+    const double square = (double)variance.typed_data()[c] + epsilon;
+    dbeta->typed_data()[c] = (float)slopes[c], dgamma->typed_data()[c] = (float)(products[c] / std::sqrt(square));
+    shift[c] = (float)(slopes[c] / m_all), tilt[c] = (float)(products[c] / (square * m_all));
+  }
+  in_parts(pool, s.n, parts, [&](int64_t, int64_t m, int64_t end) {
+    for (int64_t c = 0; c < s.C; c += L) {
+      const Scale t = scale(c);
+      const vec zero = {}, shifts = load(&shift[c]), tilts = load(&tilt[c]);
+      const int64_t count = s.C - c;
+      for (int64_t image = m; image < end; ++image) {
+        const bool counts_too = !counts || counts[image] != 0;
+        const vec own_shift = counts_too ? shifts : zero, own_tilt = counts_too ? tilts : zero;
+        for (int64_t k = image * s.pixels; k < (image + 1) * s.pixels; ++k) {
+          const vec value = load(x.typed_data() + k * s.C + c, count), delta = error(t, value, load(dy.typed_data() + k * s.C + c, count));
+          store(dx->typed_data() + k * s.C + c, t.gain * (delta - own_shift - (value - t.mean) * own_tilt), count);
+        }
+      }
+    }
+  });
+  return ffi::Error::Success();
+}
+
+#define FFI ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
+XLA_FFI_DEFINE_HANDLER_SYMBOL(norm_forward, forward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<In>().Ret<ffi::Buffer<ffi::F32>>()
+    .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Attr<float>("epsilon").Attr<bool>("relu"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(norm_backward, backward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>()
+    .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Attr<float>("epsilon").Attr<bool>("relu"));

@@ -1,0 +1,91 @@
+"""Batch normalization with its own backward pass, in C++ kernels where they serve (lecture row 23)."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from deltarule import kernels
+from deltarule.ops import native
+
+Moments = tuple[jax.Array, jax.Array]
+
+
+def batch_norm(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, epsilon: float,
+               relu: bool = False) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """y = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta, or its ReLU; mu and sigma^2 of each channel over all images and positions.
+
+    Shapes: x and y (n, ..., C), gamma, beta, mu, sigma^2 (C,). `counted` (n,) is False for images that must not enter mu and sigma^2.
+    Returns y, mu and sigma^2; errors come back through y alone. With x_hat = (x - mu) / sigma, m values of a channel that count, dy zero
+    where the ReLU was off: dbeta = sum dy, dgamma = sum dy x_hat, dx = gamma / sigma (dy - dbeta / m - x_hat dgamma / m)
+    (Ioffe and Szegedy 2015).
+
+    >>> x = jnp.array([[[1.0], [3.0]], [[10.0], [10.0]]])
+    >>> y, mu, variance = batch_norm(x, jnp.ones(1), jnp.zeros(1), jnp.array([True, False]), 0.0)
+    >>> y[:, :, 0].tolist(), mu.tolist(), variance.tolist()
+    ([[-1.0, 1.0], [8.0, 8.0]], [2.0], [1.0])
+    """
+    if native.runs(x.dtype) and x.ndim > 2:
+        return _in_one_pass(x, gamma, beta, counted, epsilon, relu)
+    return _as_it_stands(x, gamma, beta, counted, epsilon, relu)
+
+
+def normalized(x: jax.Array, mu: jax.Array, variance: jax.Array, epsilon: float) -> jax.Array:
+    """x_hat = (x - mu) / sqrt(sigma^2 + epsilon), mu and sigma^2 of the shape of x."""
+    return (x - mu) / jnp.sqrt(variance + epsilon)
+
+
+def _as_it_stands(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, epsilon: float,
+                  relu: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    mu, variance = moments(x, counted)
+    x_hat = normalized(x, jnp.broadcast_to(mu, x.shape), jnp.broadcast_to(variance, x.shape), epsilon)
+    y = jnp.broadcast_to(gamma, x.shape) * x_hat + jnp.broadcast_to(beta, x.shape)
+    return jnp.maximum(y, 0) if relu else y, jax.lax.stop_gradient(mu), jax.lax.stop_gradient(variance)
+
+
+def moments(x: jax.Array, counted: jax.Array | None) -> Moments:
+    """mu and sigma^2 (C,) of each channel over all images that count and all positions."""
+    one_each = (x.shape[0],) + (1,) * (x.ndim - 1)
+    present = jnp.ones(one_each, x.dtype) if counted is None else counted.astype(x.dtype).reshape(one_each)
+    share = present / (jnp.maximum(jnp.sum(present), 1) * x[0, ..., 0].size)
+    axes = tuple(range(x.ndim - 1))
+    mu = jnp.sum(share * x, axis=axes)
+    return mu, jnp.sum(share * jnp.square(x - jnp.broadcast_to(mu, x.shape)), axis=axes)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _in_one_pass(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, epsilon: float,
+                 relu: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return kernels.norm_forward(x, gamma, beta, counted, epsilon, relu)
+
+
+def _forward(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, epsilon: float,
+             relu: bool) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[Any, ...]]:
+    y, mu, variance = _in_one_pass(x, gamma, beta, counted, epsilon, relu)
+    return (y, mu, variance), (x, gamma, beta, counted, mu, variance)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(7, 8))
+def _gradients(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, mu: jax.Array, variance: jax.Array,
+               dy: jax.Array, epsilon: float, relu: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return kernels.norm_backward(x, gamma, beta, counted, mu, variance, dy, epsilon, relu)
+
+
+def _gradients_backward(epsilon: float, relu: bool, kept: tuple[Any, ...], found: Any) -> tuple[Any, ...]:
+    """Derivatives of derivatives are those of the equation as it stands."""
+    x, gamma, beta, counted, dy = kept
+
+    def gradients(x: jax.Array, gamma: jax.Array, beta: jax.Array, dy: jax.Array) -> Any:
+        def y(x: jax.Array, gamma: jax.Array, beta: jax.Array) -> jax.Array:
+            return _as_it_stands(x, gamma, beta, counted, epsilon, relu)[0]
+
+        return jax.vjp(y, x, gamma, beta)[1](dy)
+
+    dx, dgamma, dbeta, ddy = jax.vjp(gradients, x, gamma, beta, dy)[1](found)
+    return dx, dgamma, dbeta, None, jnp.zeros_like(gamma), jnp.zeros_like(gamma), ddy
+
+
+_in_one_pass.defvjp(_forward, lambda epsilon, relu, kept, dy: (*_gradients(*kept, dy[0], epsilon, relu), None))
+_gradients.defvjp(lambda x, gamma, beta, counted, mu, variance, dy, epsilon, relu: (
+    _gradients(x, gamma, beta, counted, mu, variance, dy, epsilon, relu), (x, gamma, beta, counted, dy)), _gradients_backward)
