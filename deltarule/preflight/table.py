@@ -19,7 +19,7 @@ SPREAD_TARGET = 10.0    # a target whose mean or spread is beyond this needs sca
 AUDITED = (("constant columns", ("constant columns",), "every column has more than one value"),
            ("equal columns", ("equal columns",), "no two columns are equal"),
            ("target given away", ("a column gives the target away",), "no column alone tells the target"))
-CLASSES = ("classes of very different size", "classes with few rows")
+CLASSES = ("classes of very different size", "classes with few rows", "classes with few images")
 
 
 def finite_rows(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Check]:
