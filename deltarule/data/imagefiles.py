@@ -23,7 +23,7 @@ from deltarule.errors import DataError, DeltaruleError
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 FITS = (".fits", ".fit", ".fts")
 ENDINGS = (*PICTURES, ".npy", *FITS)
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF")    # MPO: how some telephones call a JPEG with a second picture in it
+FORMATS = ("PNG", "JPEG", "TIFF")
 MOST_PIXELS = 100_000_000                   # of one image: a file of a few bytes can claim to hold any number
 MOST_CHANNELS = 8                           # an array with more values at its end does not have its channels there
 TURNED = (5, 6, 7, 8)                       # EXIF orientations that exchange height and width

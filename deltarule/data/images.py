@@ -29,6 +29,7 @@ from deltarule.spec import nearest
 
 MOST_BYTES = 2**32      # of all images of a data set together
 LISTED = 5              # files that are named in a note
+FILLED = " with aspects kept, what is left filled by repeating the edge"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,8 +69,8 @@ def read_images(folder: StrPath, size: int | tuple[int, int] | None = None, chan
     paths = [path for name in names for path in members[name]]
     found = _read(root, shown(folder), paths, _size(size), _channels(channels), longest)
     if ignored:
-        notes.append(f"{_count(sum(ignored.values()), 'file')} that {'is' if sum(ignored.values()) == 1 else 'are'} no image left out: "
-                     + ", ".join(f"{count} {ending or 'without ending'}" for ending, count in ignored.most_common(LISTED)))
+        endings = ", ".join(f"{count:,} {ending or 'without ending'}" for ending, count in ignored.most_common(LISTED))
+        notes.append(f"{_count(sum(ignored.values()), 'file')} of other kinds left out: {endings}")
     if found.left_out:
         warnings.warn(f"{shown(folder)}: {_left_out(found.left_out)}", stacklevel=2)
     owner = [file.split("/")[0] for file in found.files]
@@ -79,10 +80,8 @@ def read_images(folder: StrPath, size: int | tuple[int, int] | None = None, chan
             raise DataError(f"no image of the class folder {shown(root / name)} can be read: {_listed(found.left_out, name + '/')}")
     index = {name: i for i, name in enumerate(classes or names)}
     y = np.array([index[name] for name in owner], np.int32)
-    height, width, depth = found.x.shape[1:]
     many = ", ".join(f"{name} {counts[name]:,}" for name in names[:12]) + (", ..." if len(names) > 12 else "")
-    source = (f"{shown(folder)}: {_count(len(y), 'image')} of {height} x {width} (height x width), "
-              f"{_count(depth, 'channel')}; {len(names)} class folders: {many}")
+    source = f"{shown(folder)}: {_count(len(names), 'class folder')} with {_count(len(y), 'image')} ({many})"
     return Dataset(found.x, y, (), tuple(classes or names), "class", root.resolve().name, source, (*found.notes, *notes), files=found.files)
 
 
@@ -190,6 +189,8 @@ def _read(root: Path | None, what: str, paths: list[Path], size: tuple[int, int]
     looks = {name: seen_look for name, (_, seen_look) in seen.items()}
     depth = _common_channels(what, looks, channels)
     common, notes = _common_size(looks, size, longest)
+    changed = sum(look.channels != depth for look in looks.values())
+    notes += [f"{_count(changed, 'image')} turned into {'grey' if depth == 1 else 'colour'}"] if changed else []
     _check_memory(what, len(seen), common, depth)
     x = np.empty((len(seen), *common, depth), np.float32)
     files: list[str] = []
@@ -220,14 +221,16 @@ def _common_channels(what: str, looks: dict[str, Look], channels: int | None) ->
         cure = "choose channels=1 or channels=3 for all" if set(counts) == {1, 3} else "expected the same number in all"
         raise DataError(f"the images of {what} have different channels: {told}; {cure}")
     if not set(counts) <= {1, 3, channels} or (channels not in (1, 3) and set(counts) != {channels}):
-        raise DataError(f"the images of {what} cannot be brought to {_count(channels, 'channel')}: {told}; only grey (1) and colour (3) can")
+        raise DataError(f"the images of {what} cannot be brought to {_count(channels, 'channel')}: {told}; "
+                        f"only grey (1) and colour (3) are turned into each other")
     return channels
 
 
 def _common_size(looks: dict[str, Look], size: tuple[int, int] | None, longest: int | None) -> tuple[tuple[int, int], list[str]]:
     """Height and width of all images, and the note that says how they came about."""
     if size is not None:
-        return size, []
+        others = sum((look.height, look.width) != size for look in looks.values())
+        return size, [f"{_count(others, 'image')} of another size brought to {_by(size)}{FILLED}"] if others else []
     sizes = np.array([(look.height, look.width) for look in looks.values()])
     equal = bool((sizes == sizes[0]).all())
     middle = sizes[0] if equal else np.median(sizes, axis=0)
@@ -238,8 +241,7 @@ def _common_size(looks: dict[str, Look], size: tuple[int, int] | None, longest: 
     low, high = (_by(sizes[i]) for i in (sizes.prod(axis=1).argmin(), sizes.prod(axis=1).argmax()))
     what = f"all images are {low}" if equal else f"sizes differ, from {low} to {high} (height x width)"
     aim = f"reduced to {height} x {width}" if equal else f"brought to {height} x {width}, the median{' reduced' if shrink < 1 else ''}"
-    filled = "" if equal else "; aspects are kept, and what is left is filled by repeating the edge"
-    return (height, width), [f"{what}; they are {aim}{filled}; size= chooses another"]
+    return (height, width), [f"{what}; they are {aim}{'' if equal else FILLED}; size= chooses another"]
 
 
 def _check_memory(what: str, n: int, size: tuple[int, int], channels: int) -> None:
@@ -247,7 +249,7 @@ def _check_memory(what: str, n: int, size: tuple[int, int], channels: int) -> No
     if bytes_needed > MOST_BYTES:
         side = int((MOST_BYTES / (4 * n * channels)) ** 0.5)
         cure = f"choose a smaller size, such as size={1 << (side.bit_length() - 1)}" if side else "take fewer images"
-        raise DataError(f"the {n:,} images of {what} take {bytes_needed / 2**30:,.1f} GiB at {_by(size)} with {_count(channels, 'channel')}, "
+        raise DataError(f"the {n:,} images of {what} take {bytes_needed / 2**30:,.0f} GiB at {_by(size)} and {_count(channels, 'channel')}, "
                         f"more than the {MOST_BYTES / 2**30:.0f} GiB allowed; {cure}")
 
 
