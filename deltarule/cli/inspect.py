@@ -71,5 +71,6 @@ def _recipe(training: dict[str, Any], about: dict[str, Any]) -> list[tuple[str, 
     test = about.get("test")
     if test:
         values = ("accuracy", "log_loss", "kappa") if test.get("classes") else ("rmse", "mae", "r2")
-        lines.append(("test", f"{test['rows']} {about.get('unit', 'row')}s: " + ", ".join(f"{name.replace('_', ' ')} {test[name]:.4g}" for name in values)))
+        rows = f"{test['rows']} {about.get('unit', 'row')}s: "
+        lines.append(("test", rows + ", ".join(f"{name.replace('_', ' ')} {test[name]:.4g}" for name in values)))
     return lines

@@ -122,12 +122,13 @@ def _opened(path: Path) -> Iterator[Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")             # the size is checked by `look`, odd tags do no harm
-        with Image.open(path, formats=FORMATS) as picture:
-            yield picture
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:
+            yield picture       # given the path, Pillow 13 maps a TIFF into memory and mixes up the pixels of one that lies on its side
 
 
 def _look_at(picture: Any) -> Look:
-    turned = picture.format != "PNG" and picture.getexif().get(0x0112) in TURNED      # a PNG would be read whole for its tag
+    turned = picture.format in ("JPEG", "MPO") and picture.getexif().get(0x0112) in TURNED     # Pillow turns a TIFF itself; a PNG
+    # would have to be read whole for its tag, and such a photo is brought to size when it is read
     width, height = picture.size[::-1] if turned else picture.size
     pages = picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1
     remark = "pages" if pages else "transparent" if _transparent(picture) else ""
@@ -175,7 +176,7 @@ def _fits(path: Path) -> Iterator[tuple[tuple[int, ...], Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message=".*truncated")
-        with fits.open(path, memmap=False) as parts:
+        with open(path, "rb") as file, fits.open(file, memmap=False) as parts:
             part = next((part for part in parts if part.is_image and len(part.shape) in (2, 3)), None)
             if part is None:
                 raise DataError("it holds no image of two axes, or of three with the planes first")

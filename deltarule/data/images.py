@@ -132,8 +132,8 @@ def _classes(root: Path, known: Sequence[str] | None) -> tuple[list[str], dict[s
     images = [entry for entry in loose if _is_image(entry)]
     wanted = "expected one folder of images for each class, such as cats and dogs"
     if not folders:
-        held = _count(len(images), "image") if images else _count(len(loose), "file") if loose else "nothing"
-        raise DataError(f"{shown(root)} holds {held} but no folders; {wanted}")
+        held = f"{_count(len(images), 'image') if images else _count(len(loose), 'file')} but no folders" if loose else "nothing"
+        raise DataError(f"{shown(root)} holds {held}; {wanted}")
     notes = [f"{_count(len(images), 'image')} beside the class folders left out (first: {images[0].name})"] if images else []
     members, deeper = {}, []
     for folder in folders:
@@ -249,8 +249,8 @@ def _check_memory(what: str, n: int, size: tuple[int, int], channels: int) -> No
     if bytes_needed > MOST_BYTES:
         side = int((MOST_BYTES / (4 * n * channels)) ** 0.5)
         cure = f"choose a smaller size, such as size={1 << (side.bit_length() - 1)}" if side else "take fewer images"
-        raise DataError(f"the {n:,} images of {what} take {bytes_needed / 2**30:,.0f} GiB at {_by(size)} and {_count(channels, 'channel')}, "
-                        f"more than the {MOST_BYTES / 2**30:.0f} GiB allowed; {cure}")
+        raise DataError(f"the {n:,} images of {what} take {bytes_needed / 2**30:,.0f} GiB at {_by(size)} and {_count(channels, 'channel')}"
+                        f", more than the {MOST_BYTES / 2**30:.0f} GiB allowed; {cure}")
 
 
 def _size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

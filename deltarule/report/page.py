@@ -47,8 +47,8 @@ def report(record: Record, date: str) -> str:
                 tag("title", f"{title} - training report"), tag("style", Html(STYLE)))
     shown = record.test is not None and record.test.files and record.examination.classes
     examples = pictures(record.examination, record.test) if shown and record.test else Html("")
-    body = join(_header(record, title), tag("main", _learning(record), _answers(record.examination), examples, _data(record), _choices(record),
-                                            _network(record), _repeat(record)),
+    parts = (_learning(record), _answers(record.examination), examples, _data(record), _choices(record), _network(record), _repeat(record))
+    body = join(_header(record, title), tag("main", *parts),
                 tag("footer", f"Made by deltarule {record.versions.get('deltarule', '')} on {date}."))
     return "<!DOCTYPE html>\n" + tag("html", tag("head", head), tag("body", body), lang="en") + "\n"
 
@@ -71,7 +71,8 @@ def _class_tiles(record: Record) -> list[Html]:
               f"commonest class alone: {exam.baseline['accuracy']:.1%}", (scores["accuracy"], exam.baseline["accuracy"])),
         _tile("F1, mean of the classes", f"{scores['macro']['f1']:.3f}", f"precision {scores['macro']['precision']:.3f}, "
               f"recall {scores['macro']['recall']:.3f}"),
-        _tile("Weakest class", *((names[weakest], found) if scores["recall"][weakest] < 1 else ("none", f"all {exam.unit}s of all classes found"))),
+        _tile("Weakest class", *((names[weakest], found) if scores["recall"][weakest] < 1 else
+                                 ("none", f"all {exam.unit}s of all classes found"))),
         _rows_tile(record),
     ]
 
@@ -227,7 +228,8 @@ def _treatments(record: Record) -> Html:
     what = "image" if record.model.preprocessor.pictures else "column"
     return tag("details", tag("summary", f"What is done to each {what} before the network sees it"),
                table((what if what == "column" else "", "kind", "treatment"), rows[:MOST_COLUMNS] + more),
-               tag("p", f"Fitted on the training {record.data.unit}s alone and stored in the model file, which takes raw values.", class_="caption"))
+               tag("p", f"Fitted on the training {record.data.unit}s alone and stored in the model file, which takes raw values.",
+                   class_="caption"))
 
 
 def _choices(record: Record) -> Html:

@@ -44,7 +44,7 @@ def examples(y: np.ndarray, outputs: np.ndarray) -> tuple[list[int], list[int]]:
 def _group(title: str, comment: str, rows: list[int], exam: Examination, test: Dataset, bounded: bool) -> Html:
     if not rows:
         return Html("")
-    cards = [_card(test.x[i], test.files[i], exam, i, bounded) for i in rows]
+    cards = [_card(np.asarray(test.x[i]), test.files[i], exam, i, bounded) for i in rows]
     return join(tag("h3", title, tag("span", f", {comment}", class_="caption")), tag("div", *cards, class_="cards"))
 
 
