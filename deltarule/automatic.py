@@ -140,7 +140,7 @@ def _filters(problem: Problem, given: Sequence[int] | None) -> tuple[int, ...]:
         if any(isinstance(count, bool) or not isinstance(count, int) or count < 1 for count in filters):
             raise DeltaruleError(f"filters expected whole numbers from 1 on, received {filters}")
         if filters and (len(shape) != 3 or min(shape[:2]) < POOL ** len(filters)):
-            raise DeltaruleError(f"filters expected images (height, width, channels) that can be halved {len(filters)} times, "
+            raise DeltaruleError(f"filters expected images (height, width, channels) of at least {POOL ** len(filters)} pixels a side, "
                                  f"received rows of shape {shape}; leave filters out or take fewer")
         return filters
     if len(shape) != 3 or min(shape[:2]) < POOL * SMALLEST:

@@ -390,7 +390,7 @@ def test_a_class_or_a_folder_of_which_nothing_can_be_read(tmp_path):
         path.write_bytes(b"")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(DataError, match=r"the class folder .*dogs can be read: dogs/0\.png: it is damaged, or no PNG, JPEG or TIFF; dogs"):
+        with pytest.raises(DataError, match=r"the class folder .*dogs can be read: dogs/0\.png: it is damaged, or no PNG"):
             read_images(root)
     for path in (root / "cats").iterdir():
         path.write_bytes(b"")

@@ -111,8 +111,9 @@ def _learning(record: Record) -> Html:
     watched = [name for name in history if not name.startswith("val_")][:2]
     figures = [_curve(history, name) for name in watched] if history.epochs else []
     held = "val_loss" in history
-    caption = ("Validation rows were held out of the training part to see when to stop; the test rows play no part in these curves."
-               if held else "No rows were held out for validation, so these curves show how well the training rows were learnt.")
+    unit = record.examination.unit
+    caption = (f"Validation {unit}s were held out of the training part to see when to stop; the test {unit}s play no part in these curves."
+               if held else f"No {unit}s were held out for validation, so these curves show how well the training {unit}s were learnt.")
     if record.model.scaler is not None:
         caption += " The target was scaled to spread 1 for training: errors here are in units of its standard deviation."
     return _section("How it learnt", tag("p", f"The network {history.summary}; {history.seconds:.1f} s of training ({history.pace})."),
@@ -147,8 +148,8 @@ def _class_answers(exam: Examination) -> Html:
     figures.append(_figure(evaluation.calibration_figure(exam.y, exam.outputs), "calibration", "calibration",
                            "On the dotted line probabilities mean what they say; below it the network is too sure, above not enough."))
     confusion = (_confusion if len(names) <= MOST_CLASSES else _confusions)(scores["confusion_table"], names)
-    scale = tag("p", "Precision: of the rows named as this class, the share that is. Recall: of the rows of this class, the share that was "
-                "found. F1 is their harmonic mean.", class_="caption")
+    scale = tag("p", f"Precision: of the {exam.unit}s named as this class, the share that is. Recall: of the {exam.unit}s of this class, "
+                "the share that was found. F1 is their harmonic mean.", class_="caption")
     return _section("What it gets right and wrong", tag("div", tag("div", confusion), tag("div", _class_table(exam), scale), class_="pair"),
                     tag("div", *figures, class_="figures"))
 
@@ -182,7 +183,7 @@ def _class_table(exam: Examination) -> Html:
     rows = [(name, f"{p:.3f}", f"{r:.3f}", f"{f:.3f}", f"{n:,}") for name, p, r, f, n in zip(exam.classes or (), *columns, strict=True)]
     mean = exam.scores["macro"]
     rows.append(("mean of the classes", f"{mean['precision']:.3f}", f"{mean['recall']:.3f}", f"{mean['f1']:.3f}", f"{len(exam.y):,}"))
-    return table(("class", "precision", "recall", "F1", f"test {exam.unit}s"), rows, numeric=1)
+    return table(("class", "precision", "recall", "F1", "test rows" if exam.unit == "row" else "images"), rows, numeric=1)
 
 
 def _number_answers(exam: Examination) -> Html:
