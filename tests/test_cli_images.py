@@ -196,7 +196,7 @@ def test_predict_single_files_of_any_kind_and_arrays(work, tmp_path):
     assert len({*told["prediction"]}) == 1
     assert told["probability"][0] == told["probability"][1]
     assert told["probability"][2] == pytest.approx(told["probability"][0], abs=0.1)     # averaged over neighbours on the way back
-    assert told["notes"] == ["1 image of another size brought to 12 x 12 with aspects kept, what is left filled by repeating the edge"]
+    assert told["notes"] == ["1 image of another size brought to 12 x 12; aspects are kept, and what is left gets the mean of the edge"]
     alone = json.loads(run("predict", model_of(work), tmp_path / "one.npy", "--json")[1])
     assert alone["probability"] == told["probability"][:1]
     np.save(tmp_path / "batch.npy", np.stack([pixels, 255 - pixels]))

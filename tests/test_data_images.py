@@ -212,7 +212,7 @@ def test_damaged_files(name, content, expected, tmp_path):
     (np.zeros((2, 5, 7, 3)), "it has shape (2, 5, 7, 3), expected (height, width) or (height, width, channels)"),
     (np.zeros((3, 64, 64)), "it has shape (3, 64, 64): 64 channels, expected at most 8; channels stand last, write "
                             "np.moveaxis(image, 0, -1) where they stand first"),
-    (np.array([[1.0, np.inf]]), "it holds 1 values that are not finite (first: inf at (0, 1, 0))"),
+    (np.array([[1.0, np.inf]]), "it holds 1 value that is not finite (first: inf at (0, 1, 0))"),
     (np.array([[1e300]]), "not finite"),
 ])
 def test_arrays_that_are_no_images(array, expected, tmp_path):
@@ -247,7 +247,11 @@ def test_any_size_becomes_the_wanted_one_with_its_aspect(height, width, new_heig
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     top, left = (new_height - rows) // 2, (new_width - columns) // 2
     inner = new[top:top + rows, left:left + columns]
-    np.testing.assert_array_equal(new, np.pad(inner, [(top, new_height - rows - top), (left, new_width - columns - left), (0, 0)], "edge"))
+    outside = np.ones((new_height, new_width), bool)
+    outside[top:top + rows, left:left + columns] = False
+    on_edge = np.pad(np.zeros((max(rows - 2, 0), max(columns - 2, 0)), bool), 1, constant_values=True)[:rows, :columns]
+    mean = inner[on_edge].mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(new[outside], np.broadcast_to(mean, (outside.sum(), channels)), rtol=1e-4, atol=1e-5)
 
 
 def test_a_ramp_stays_a_ramp():
@@ -297,6 +301,8 @@ def test_files_follow_their_rows_through_every_split(tmp_path):
             assert file.startswith(found.class_names[k])
     with pytest.raises(ShapeError, match="pets: x holds 20 images and there are 1 file names; give one per image"):
         dr.data.Dataset(found.x, found.y, (), found.class_names, "class", "pets", "", files=("a",))
+    with pytest.raises(ShapeError, match=r"pets: files name images, expected x of shape \(n, height, width, channels\), received \(1, 2\)"):
+        dr.data.Dataset(np.zeros((1, 2)), np.zeros(1), (), None, "y", "pets", "", files=("a",))
     with pytest.raises(DataError, match="class 'cats' of target 'class' has a single image, so it cannot be both learnt and tested"):
         found.subset([0, 10, 11]).split()
 
@@ -306,16 +312,16 @@ def test_equal_sizes_are_kept_and_others_brought_to_the_median(tmp_path):
     mixed = folder_of(tmp_path / "mixed", a={"0.png": GREY, "1.png": flat[0]}, b={"0.png": flat[1]})
     found = read_images(mixed)
     assert found.x.shape == (3, 7, 7, 1)
-    assert found.notes == ("sizes differ, from 5 x 7 to 7 x 20 (height x width); they are brought to 7 x 7, the median with aspects kept, "
-                           "what is left filled by repeating the edge; size= chooses another",)
+    assert found.notes == ("sizes differ, from 5 x 7 to 7 x 20 (height x width); they are brought to 7 x 7, the median; aspects are kept, "
+                           "and what is left gets the mean of the edge; size= chooses another",)
     np.testing.assert_allclose(found.x[1], 9 / 255, rtol=1e-6)
     np.testing.assert_array_equal(found.x[0], in_size(read(mixed / "a" / "0.png"), (7, 7)))
     small = read_images(mixed, longest=5)
     assert small.x.shape == (3, 5, 5, 1)
-    assert "brought to 5 x 5, the median reduced with aspects kept" in small.notes[0]
+    assert "brought to 5 x 5, the median reduced; aspects are kept" in small.notes[0]
     chosen = read_images(mixed, size=(4, 6))
     assert chosen.x.shape == (3, 4, 6, 1)
-    assert chosen.notes[0].startswith("3 images of another size brought to 4 x 6 with aspects kept")
+    assert chosen.notes[0].startswith("3 images of another size brought to 4 x 6; aspects are kept")
     assert read_images(mixed, size=6).x.shape == (3, 6, 6, 1)
     equal = read_images(plain(tmp_path / "equal", shape=(6, 12)), longest=8)
     assert equal.x.shape == (8, 4, 8, 1)
@@ -384,6 +390,13 @@ def test_files_that_cannot_be_read_are_left_out_and_named(tmp_path):
         read_images(root)
 
 
+def test_odd_names_stay_on_one_line(tmp_path):
+    root = plain(tmp_path / "pets", n=2)
+    (root / "cats" / "two\nlines.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"1 file left out: 'cats/two\\nlines\.png': it is damaged"):
+        read_images(root)
+
+
 def test_a_class_or_a_folder_of_which_nothing_can_be_read(tmp_path):
     root = plain(tmp_path / "pets", n=2)
     for path in (root / "dogs").iterdir():
@@ -445,8 +458,8 @@ def test_folders_that_cannot_be_learnt_from(make, expected, tmp_path):
 
 def test_memory_is_bounded_before_anything_is_read(tmp_path, monkeypatch):
     root = folder_of(tmp_path / "big", a={"0.png": png(9000, 9000)}, b={f"{i}.png": png(9000, 9000) for i in range(19)})
-    with pytest.raises(DataError, match=r"the 20 images of .*big take 6 GiB at 9000 x 9000 and 1 channel, more than the 4 GiB allowed; "
-                                        r"choose a smaller size, such as size=4096"):
+    with pytest.raises(DataError, match=r"the 20 images of .*big take 6 GiB at 9000 x 9000 and 1 channel, more than the 2 GiB allowed; "
+                                        r"choose a smaller size, such as size=128"):
         read_images(root)
     monkeypatch.setattr(images, "MOST_BYTES", 10)
     with pytest.raises(DataError, match="more than the 0 GiB allowed; take fewer images"):

@@ -51,6 +51,8 @@ class Dataset:
                              f"give one name per column")
         if self.files and len(self.files) != len(self.y):
             raise ShapeError(f"{self.name}: x holds {len(self.x)} images and there are {len(self.files)} file names; give one per image")
+        if self.files and len(self.x.shape) != 4:
+            raise ShapeError(f"{self.name}: files name images, expected x of shape (n, height, width, channels), received {self.x.shape}")
         if self.class_names is not None and len(self.y):
             if self.y.dtype.kind not in "ui":
                 raise DataError(f"{self.name}: y holds {self.y.dtype}, expected class indices (integers) because there are class names")

@@ -19,6 +19,7 @@ import numpy as np
 
 from deltarule.data.arrays import all_finite, unit_range
 from deltarule.errors import DataError, DeltaruleError
+from deltarule.files import shown
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 FITS = (".fits", ".fit", ".fts")
@@ -74,7 +75,9 @@ def read(path: Path) -> np.ndarray:
         array = array.reshape(_shape(array.shape))
         if not all_finite(array):
             first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise DataError(f"it holds {(~np.isfinite(array)).sum():,} values that are not finite (first: {array[first]} at {first})")
+            count = int((~np.isfinite(array)).sum())
+            values = "1 value that is" if count == 1 else f"{count:,} values that are"
+            raise DataError(f"it holds {values} not finite (first: {array[first]} at {first})")
         return array
 
 
@@ -92,7 +95,7 @@ def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def in_size(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image (height, width, channels) at another size, with its aspect kept; what is left of the new one repeats the edge.
+    """An image (height, width, channels) at another size, with its aspect kept; what is left gets the mean of the edge.
 
     Every new pixel is the average of the old ones around it (Pillow's bilinear filter, which widens where an image becomes smaller).
 
@@ -109,8 +112,12 @@ def in_size(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if inner != (height, width):
         planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(image, -1, 0)]
         image = np.stack([np.asarray(plane.resize(inner[::-1], Image.Resampling.BILINEAR)) for plane in planes], axis=-1)
-    free = [total - part for total, part in zip(size, inner, strict=True)]
-    return np.pad(image, [*((count // 2, count - count // 2) for count in free), (0, 0)], mode="edge")
+    edge = np.ones(inner, bool)
+    edge[1:-1, 1:-1] = False
+    whole = np.broadcast_to(image[edge].mean(axis=0, dtype=np.float64).astype(np.float32), (*size, image.shape[-1])).copy()
+    top, left = ((total - part) // 2 for total, part in zip(size, inner, strict=True))
+    whole[top:top + inner[0], left:left + inner[1]] = image
+    return whole
 
 
 # ----------------------------------------------------------------------------------------------------------------- pictures
@@ -172,7 +179,7 @@ def _fits(path: Path) -> Iterator[tuple[tuple[int, ...], Any]]:
     try:
         from astropy.io import fits
     except ImportError:
-        raise DeltaruleError(f"{path} is a FITS file, which needs astropy to be read; pip install 'deltarule[fits]'") from None
+        raise DeltaruleError(f"{shown(path)} is a FITS file, which needs astropy to be read; pip install 'deltarule[fits]'") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message=".*truncated")
@@ -208,7 +215,7 @@ def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _too_large(path: Path, size: str) -> str:
-    return f"{path} has {size} pixels, more than the {MOST_PIXELS:,} allowed for one image; make it smaller or take it out"
+    return f"{shown(path)} has {size} pixels, more than the {MOST_PIXELS:,} allowed for one image; make it smaller or take it out"
 
 
 @contextmanager

@@ -4,8 +4,8 @@
 
 All images get one size and one number of channels, because a network takes nothing else:
 
-- sizes that are all equal are kept; otherwise every image is brought to the median height and width, its aspect kept and what is left
-  filled by repeating its edge (`size` chooses another size, and `longest` bounds the automatic one);
+- sizes that are all equal are kept; otherwise every image is brought to the median height and width, its aspect kept, and what is left
+  gets the mean of its edge (`size` chooses another size, and `longest` bounds the automatic one);
 - grey and colour images are not mixed, since a network could tell classes by it: `channels` 1 or 3 turns all into grey or colour.
 
 A file that cannot be read is left out and named; files that are no images are counted. How values are read: `imagefiles`.
@@ -27,9 +27,10 @@ from deltarule.errors import DataError
 from deltarule.files import StrPath, shown
 from deltarule.spec import nearest
 
-MOST_BYTES = 2**32      # of all images of a data set together
+MOST_BYTES = 2**31      # of all images of a data set together
+USUAL = 128             # pixels of a side that serve most networks
 LISTED = 5              # files that are named in a note
-FILLED = " with aspects kept, what is left filled by repeating the edge"
+FILLED = "; aspects are kept, and what is left gets the mean of the edge"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ def read_images(folder: StrPath, size: int | tuple[int, int] | None = None, chan
     side is larger than `longest`; `channels` 1 or 3 turns all into grey or colour. With `classes`, the names a model knows, only these
     may occur, and they get the same indices. Hidden files are ignored.
     Warns of files that cannot be read, naming them. Raises DataError for a folder that is missing, without sub-folders, with one class
-    only or an empty one, for grey and colour images mixed, for images of different numbers of channels, and for more than 4 GiB.
+    only or an empty one, for grey and colour images mixed, for images of different numbers of channels, and for more than 2 GiB.
 
     >>> import pathlib, tempfile
     >>> from PIL import Image
@@ -134,7 +135,7 @@ def _classes(root: Path, known: Sequence[str] | None) -> tuple[list[str], dict[s
     if not folders:
         held = f"{_count(len(images), 'image') if images else _count(len(loose), 'file')} but no folders" if loose else "nothing"
         raise DataError(f"{shown(root)} holds {held}; {wanted}")
-    notes = [f"{_count(len(images), 'image')} beside the class folders left out (first: {images[0].name})"] if images else []
+    notes = [f"{_count(len(images), 'image')} beside the class folders left out (first: {shown(images[0].name)})"] if images else []
     members, deeper = {}, []
     for folder in folders:
         inside = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
@@ -145,7 +146,8 @@ def _classes(root: Path, known: Sequence[str] | None) -> tuple[list[str], dict[s
             _refuse_empty(folder, below, inside)
         deeper += below
     if deeper:
-        notes.append(f"{_count(len(deeper), 'folder')} inside class folders left out (first: {deeper[0].relative_to(root).as_posix()})")
+        first = shown(deeper[0].relative_to(root).as_posix())
+        notes.append(f"{_count(len(deeper), 'folder')} inside class folders left out (first: {first})")
     names = list(members)
     if known is None and len(names) == 1:
         raise DataError(f"{shown(root)} holds one class folder only, {names[0]!r}; {wanted}")
@@ -183,7 +185,7 @@ def _read(root: Path | None, what: str, paths: list[Path], size: tuple[int, int]
         try:
             seen[name] = path, imagefiles.look(path)
         except DataError as error:
-            left_out.append(f"{name}: {error}")
+            left_out.append(f"{shown(name)}: {error}")
     if not seen:
         raise DataError(f"no image of {what} can be read: {_listed(left_out)}")
     looks = {name: seen_look for name, (_, seen_look) in seen.items()}
@@ -198,7 +200,7 @@ def _read(root: Path | None, what: str, paths: list[Path], size: tuple[int, int]
         try:
             image = imagefiles.read(path)
         except DataError as error:
-            left_out.append(f"{name}: {error}")
+            left_out.append(f"{shown(name)}: {error}")
             continue
         x[len(files)] = imagefiles.in_size(imagefiles.in_channels(image, depth), common)
         files.append(name)
@@ -216,7 +218,7 @@ def _common_channels(what: str, looks: dict[str, Look], channels: int | None) ->
     counts = Counter(look.channels for look in looks.values())
     if channels is None and len(counts) == 1:
         return next(iter(counts))
-    told = " and ".join(f"{counts[n]} of {_count(n, 'channel')} (such as {first[n]})" for n in sorted(counts))
+    told = " and ".join(f"{counts[n]} of {_count(n, 'channel')} (such as {shown(first[n])})" for n in sorted(counts))
     if channels is None:
         cure = "choose channels=1 or channels=3 for all" if set(counts) == {1, 3} else "expected the same number in all"
         raise DataError(f"the images of {what} have different channels: {told}; {cure}")
@@ -248,7 +250,7 @@ def _check_memory(what: str, n: int, size: tuple[int, int], channels: int) -> No
     bytes_needed = 4 * n * channels * size[0] * size[1]
     if bytes_needed > MOST_BYTES:
         side = int((MOST_BYTES / (4 * n * channels)) ** 0.5)
-        cure = f"choose a smaller size, such as size={1 << (side.bit_length() - 1)}" if side else "take fewer images"
+        cure = f"choose a smaller size, such as size={min(side, USUAL)}" if side else "take fewer images"
         raise DataError(f"the {n:,} images of {what} take {bytes_needed / 2**30:,.0f} GiB at {_by(size)} and {_count(channels, 'channel')}"
                         f", more than the {MOST_BYTES / 2**30:.0f} GiB allowed; {cure}")
 
@@ -276,13 +278,13 @@ def _left_out(left_out: Sequence[str]) -> str:
 
 
 def _listed(left_out: Sequence[str], beginning: str = "") -> str:
-    chosen = [text for text in left_out if text.startswith(beginning)]
+    chosen = [text for text in left_out if text.lstrip("'").startswith(beginning)]
     return "; ".join(chosen[:LISTED]) + (f"; and {len(chosen) - LISTED} more" if len(chosen) > LISTED else "")
 
 
 def _remarked(looks: dict[str, Look], remark: str, what: str) -> str:
     names = [name for name, look in looks.items() if look.remark == remark]
-    return f"{_count(len(names), 'image')} {what} (first: {names[0]})" if names else ""
+    return f"{_count(len(names), 'image')} {what} (first: {shown(names[0])})" if names else ""
 
 
 def _count(n: int, what: str) -> str:

@@ -18,7 +18,7 @@ def treatments(preprocessor: Preprocessor) -> list[tuple[str, str, str]]:
         if not preprocessor.pictures:
             return [("all values", "number", centred)]
         height, width, channels = preprocessor.shape
-        return [("size", "image", f"{height} x {width} (height x width), aspect kept, edge repeated"),
+        return [("size", "image", f"{height} x {width} (height x width), aspect kept, rest as its edge"),
                 ("channels", "image", {1: "1, grey", 3: "3, colour"}.get(channels, str(channels))),
                 ("raw values", "number", "bytes / 255, 16-bit integers / 65535, floats as they are"),
                 ("all values", "number", centred)]
