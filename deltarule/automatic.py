@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deltarule.errors import DeltaruleError
-from deltarule.layers import Dense, Dropout, Flatten, Layer
+from deltarule.layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D
 from deltarule.network import Network
 from deltarule.optimizers import Adam, Optimizer
 
 SMALL = 300         # rows below which the whole set is one batch and nothing is held out for validation
 PATIENCE = 20
 WIDE = 50           # inputs from which a classifier gets one wide hidden layer
+KERNEL, POOL = 3, 2 # of the convolutions and the poolings between them
+SMALLEST = 4        # pixels to which images are pooled down at least
+FIRST, MOST = 16, 64    # filters of the first convolution; they double with every pooling, up to the most
+FEW_IMAGES = 100    # below which none is held out for validation
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,17 @@ class Choices:
     patience: int
     validation: float | None
     metrics: tuple[str, ...]
+    filters: tuple[int, ...] = ()
     reasons: tuple[tuple[str, str, str], ...] = field(default=(), compare=False)
 
 
-def choose(problem: Problem, *, hidden: Sequence[int] | None = None, activation: str = "relu", dropout: float | None = None,
-           learning_rate: float | None = None, l2: float = 0.0, batch_size: int | None = None, epochs: int | None = None,
-           patience: int | None = None, validation: float | None = None) -> Choices:
+def choose(problem: Problem, *, hidden: Sequence[int] | None = None, filters: Sequence[int] | None = None, activation: str = "relu",
+           dropout: float | None = None, learning_rate: float | None = None, l2: float = 0.0, batch_size: int | None = None,
+           epochs: int | None = None, patience: int | None = None, validation: float | None = None) -> Choices:
     """The choices for a problem; what is given is taken as it is, the rest is chosen from the size and kind of the data.
+
+    Images (height, width, channels) get blocks of a convolution and a pooling, one for each of `filters`, before the hidden layers.
+    Raises DeltaruleError for units or filters that are no whole numbers from 1 on, and for filters where there are no images.
 
     >>> choices = choose(Problem(rows=1437, input_shape=(64,), classes=10))
     >>> choices.loss, choices.hidden
@@ -59,34 +67,43 @@ def choose(problem: Problem, *, hidden: Sequence[int] | None = None, activation:
     ...     print(f"{what}: {choice} ({why})")
     problem: 10 classes (1,437 rows of 64 numbers)
     architecture: 64 - 256 relu - 10 softmax (room to spare for 1,437 rows; early stopping and dropout check overfitting)
+    >>> choose(Problem(rows=500, input_shape=(32, 32, 3), classes=3)).filters
+    (16, 32, 64)
     """
-    n, whole = problem.rows, problem.rows < SMALL
-    sizes = tuple(hidden) if hidden is not None else _hidden(problem)
+    n = problem.rows
+    maps = _filters(problem, filters)
+    sizes = tuple(hidden) if hidden is not None else _hidden(problem, maps)
     if any(isinstance(units, bool) or not isinstance(units, int) or units < 1 for units in sizes):
         raise DeltaruleError(f"hidden expected whole numbers of units from 1 on, received {sizes}")
-    rate = learning_rate if learning_rate is not None else 1e-2 if whole else 3e-3 if n < 5_000 else 1e-3
-    size = batch_size if batch_size is not None else n if whole else 32 if n < 10_000 else 128
-    dropped = dropout if dropout is not None else _dropout(problem)
-    held = validation if validation is not None else (None if whole else 0.15)
-    passes = epochs if epochs is not None else 200 if n < 20_000 else 60
+    usual = _usual(n, bool(maps))
+    rate = learning_rate if learning_rate is not None else usual["rate"]
+    size = batch_size if batch_size is not None else usual["batch"]
+    dropped = dropout if dropout is not None else _dropout(problem, maps)
+    held = validation if validation is not None else usual["held"]
+    passes = epochs if epochs is not None else usual["epochs"]
     loss, output, why_loss = _loss(problem)
-    wait = patience if patience is not None else PATIENCE
+    wait = patience if patience is not None else usual["patience"]
     metrics = ("accuracy",) if problem.classes else ("absolute_error",)
-    shape = " x ".join(map(str, problem.input_shape))
-    layers = " - ".join([shape, *(f"{units} {activation}" for units in sizes), output])
+    shape, unit = " x ".join(map(str, problem.input_shape)), "images" if maps else "rows"
+    blocks = [f"conv {count} {activation}, pool" for count in maps]
+    layers = " - ".join([shape, *blocks, *(f"{units} {activation}" for units in sizes), output])
+    given = hidden is not None and (filters is not None or not maps)
+    why = "given" if given else _why_filters(problem, maps, dropped) if maps else _why_hidden(problem, dropped)
     reasons = (
         ("problem", f"{problem.classes} classes" if problem.classes else f"regression of {_numbers(problem.outputs)}",
-         f"{n:,} rows of {shape} numbers"),
-        ("architecture", layers, "given" if hidden is not None else _why_hidden(problem, dropped)),
+         f"{n:,} images of {shape}" if maps else f"{n:,} rows of {shape} numbers"),
+        ("architecture", layers, why),
         ("loss", loss.replace("_", " "), why_loss),
         ("metrics", *_why_metrics(problem)),
         ("optimizer", f"Adam, learning rate {rate:g}", "adapts the step of every weight, so that one rate suits most problems"),
-        ("batch", "the whole set" if size >= n else f"{size} rows",
-         "so few rows that every step can see them all" if size >= n else "many small steps in an epoch, each averaged over its rows"),
-        ("training", f"up to {passes} epochs", f"best on the {held:.0%} of rows held out is kept; stops {wait} epochs after it"
-         if held else "no rows are held out for validation" if validation is not None else "too few rows to hold any out for validation"),
+        ("batch", "the whole set" if size >= n else f"{size} {unit}",
+         f"so few {unit} that every step can see them all" if size >= n else
+         f"many small steps in an epoch, each averaged over its {unit}"),
+        ("training", f"up to {passes} epochs",
+         f"best on the {held:.0%} of {unit} held out is kept; stops {wait} epochs after it" if held else
+         f"no {unit} are held out for validation" if validation is not None else f"too few {unit} to hold any out for validation"),
     )
-    return Choices(sizes, activation, dropped, loss, Adam(rate), size, passes, wait, held, metrics, reasons)
+    return Choices(sizes, activation, dropped, loss, Adam(rate), size, passes, wait, held, metrics, maps, reasons)
 
 
 def build(problem: Problem, choices: Choices, seed: int = 0, dtype: str = "float32") -> Network:
@@ -96,7 +113,11 @@ def build(problem: Problem, choices: Choices, seed: int = 0, dtype: str = "float
     >>> build(problem, choose(problem, hidden=(5,)))
     Network(Sequential(layers=(Dense(units=5, activation='relu'), Dense(units=3, activation='softmax'))), input_shape=(4,), seed=0)
     """
-    layers: list[Layer] = [Flatten()] if len(problem.input_shape) > 1 else []
+    layers: list[Layer] = []
+    for filters in choices.filters:
+        layers += [Conv2D(filters, KERNEL, choices.activation, padding="same"), MaxPool2D(POOL)]
+    if len(problem.input_shape) > 1:
+        layers.append(Flatten())
     for units in choices.hidden:
         layers.append(Dense(units, choices.activation))
         if choices.dropout:
@@ -111,7 +132,36 @@ def options(choices: Choices) -> dict[str, Any]:
             "patience": choices.patience, "metrics": choices.metrics}
 
 
-def _hidden(problem: Problem) -> tuple[int, ...]:
+def _filters(problem: Problem, given: Sequence[int] | None) -> tuple[int, ...]:
+    """Filters of the convolutions: a block for every halving of the smaller side that leaves at least SMALLEST pixels, at most four."""
+    shape = problem.input_shape
+    if given is not None:
+        filters = tuple(given)
+        if any(isinstance(count, bool) or not isinstance(count, int) or count < 1 for count in filters):
+            raise DeltaruleError(f"filters expected whole numbers from 1 on, received {filters}")
+        if filters and (len(shape) != 3 or min(shape[:2]) < POOL ** len(filters)):
+            raise DeltaruleError(f"filters expected images (height, width, channels) of at least {POOL ** len(filters)} pixels a side, "
+                                 f"received rows of shape {shape}; leave filters out or take fewer")
+        return filters
+    if len(shape) != 3 or min(shape[:2]) < POOL * SMALLEST:
+        return ()
+    blocks = min(4, int(math.log2(min(shape[:2]) / SMALLEST)))
+    return tuple(min(FIRST * 2 ** block, MOST) for block in range(blocks))
+
+
+def _usual(n: int, images: bool) -> dict[str, Any]:
+    """Learning rate, batch size, share held out, epochs and patience for n rows."""
+    if images:      # every epoch is dear, and small batches make it worth more
+        return {"rate": 3e-3 if n < 5_000 else 1e-3, "batch": 16 if n < 1_000 else 32 if n < 10_000 else 128,
+                "held": None if n < FEW_IMAGES else 0.15, "epochs": 60 if n < 5_000 else 30, "patience": PATIENCE // 2}
+    whole = n < SMALL
+    return {"rate": 1e-2 if whole else 3e-3 if n < 5_000 else 1e-3, "batch": n if whole else 32 if n < 10_000 else 128,
+            "held": None if whole else 0.15, "epochs": 200 if n < 20_000 else 60, "patience": PATIENCE}
+
+
+def _hidden(problem: Problem, filters: tuple[int, ...]) -> tuple[int, ...]:
+    if filters:
+        return (64,) if problem.rows < 1_000 else (128,)
     if problem.rows < SMALL:
         return (32,)
     if problem.classes is not None and math.prod(problem.input_shape) >= WIDE:
@@ -119,8 +169,10 @@ def _hidden(problem: Problem) -> tuple[int, ...]:
     return (64,) if problem.rows < 1_000 else (64, 64)
 
 
-def _dropout(problem: Problem) -> float:
+def _dropout(problem: Problem, filters: tuple[int, ...]) -> float:
     """More where there are more weights for each row; a regression on many rows needs none."""
+    if filters:
+        return 0.5 if problem.rows < 1_000 else 0.3
     if problem.rows < SMALL or (problem.classes is None and problem.rows >= 1_000):
         return 0.0
     return 0.3 if problem.classes is not None and math.prod(problem.input_shape) >= WIDE else 0.2
@@ -137,6 +189,19 @@ def _loss(problem: Problem) -> tuple[str, str, str]:
     if problem.classes == 2:
         return "binary_cross_entropy", "1 sigmoid", "the output is the probability of the second class, and this is its likelihood"
     return "cross_entropy", f"{problem.classes} softmax", "the outputs are probabilities of the classes, and this is their likelihood"
+
+
+def _why_filters(problem: Problem, filters: tuple[int, ...], dropout: float) -> str:
+    height, width = problem.input_shape[:2]
+    small = POOL ** len(filters)
+    checked = f"; dropout {dropout:g} checks overfitting to {problem.rows:,} images" if dropout else ""
+    return (f"neighbouring pixels belong together: each convolution sees {KERNEL} x {KERNEL} of them, everywhere with the same weights, "
+            f"and {_poolings(len(filters))} of {POOL} x {POOL} {'brings' if len(filters) == 1 else 'bring'} {height} x {width} down to "
+            f"{height // small} x {width // small}{checked}")
+
+
+def _poolings(count: int) -> str:
+    return "one pooling" if count == 1 else f"{count} poolings"
 
 
 def _why_hidden(problem: Problem, dropout: float) -> str:

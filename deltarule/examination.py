@@ -14,7 +14,8 @@ from deltarule.model import Model
 class Examination:
     """The result on test rows: true targets `y` (n,), `outputs` (n, classes) or (n,), `scores` of them, and those of the baseline.
 
-    The baseline knows only the training targets: it always answers their commonest class, or their mean. `origin` says which rows.
+    The baseline knows only the training targets: it always answers their commonest class, or their mean. `origin` says which rows,
+    `unit` what one is called ("row" or "image").
     """
 
     target: str
@@ -24,6 +25,7 @@ class Examination:
     scores: dict[str, Any]
     baseline: dict[str, Any]
     origin: str = "never seen in training"
+    unit: str = "row"
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -35,7 +37,7 @@ class Examination:
     def sentence(self) -> str:
         """The result in one sentence."""
         n, scores, base = len(self.y), self.scores, self.baseline
-        rows = f"On {n:,} {'row' if n == 1 else 'rows'} {self.origin}"
+        rows = f"On {n:,} {self.unit}{'' if n == 1 else 's'} {self.origin}"
         if self.classes is None:
             return (f"{rows} the prediction of {self.target} is off by {scores['rmse']:.4g} (root mean square); "
                     f"always answering the mean of the training part, {base['answer']:.4g}, is off by {base['rmse']:.4g}.")
@@ -71,7 +73,8 @@ def examine(model: Model, x: Any, y: np.ndarray, answer: float | None = None) ->
     names = model.labels.names
     commonest = int(np.bincount(y, minlength=len(names)).argmax()) if answer is None else int(answer)
     baseline = {"answer": names[commonest], "accuracy": float(np.mean(y == commonest))}
-    return Examination(target, names, y, outputs, metrics.classification_report(y, outputs), baseline), notes
+    unit = "image" if model.preprocessor.pictures else "row"
+    return Examination(target, names, y, outputs, metrics.classification_report(y, outputs), baseline, unit=unit), notes
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

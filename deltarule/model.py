@@ -23,7 +23,8 @@ class Model:
     """A trained network, the preprocessing that its inputs need, and the meaning of its outputs.
 
     `labels` (classification) or `scaler` (regression) turn outputs into answers; `about` holds what a report wants to
-    say: name, source, target, choices. One file holds all of it.
+    say: name, source, target, choices. One file holds all of it. A model of image files takes what `read_images` gives, or
+    arrays of bytes, 16-bit integers or floats of the same shape.
 
     >>> import deltarule as dr
     >>> iris = dr.data.iris()
@@ -60,10 +61,11 @@ class Model:
         """The model that `train` begins with, the rows that it will learn from, and the validation rows."""
         problem = problem or cls.problem(data)
         train, held = data.split(choices.validation, seed=seed) if choices.validation else (data, None)
-        preprocessor = Preprocessor.fit(train.x, None if data.is_table else data.feature_names or None)
+        preprocessor = Preprocessor.fit(train.x, None if data.is_table else data.feature_names or None, pictures=bool(data.files))
         labels = Labels(data.class_names) if data.class_names else None
         network = automatic.build(Problem(len(train), preprocessor.output_shape, problem.classes, problem.outputs), choices, seed)
         about = {"name": data.name, "source": data.source, "target": data.target_name, "rows": len(data), "problem": data.problem,
+                 **({"unit": data.unit} if data.files else {}),
                  "choices": [list(reason) for reason in choices.reasons]}
         return cls(network, preprocessor, labels, None if labels else TargetScaler.fit(train.y), about), train, held
 

@@ -307,7 +307,7 @@ TABLES = {
     (["late.csv", "--problem", "guess"], "problem is 'guess', expected 'classification' or 'regression'"),
     (["late.csv", "--drop", "yaer"], "has no column 'yaer'; did you mean 'year'?"),
     (["wine", "--colour"], "No such option"),
-    ([], "Missing argument 'DATASET_OR_FILE'"),
+    ([], "Missing argument 'SOURCE'"),
 ])
 def test_train_refuses_in_one_line(words, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

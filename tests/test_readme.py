@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
+from PIL import Image
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -13,8 +15,14 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names = {}
+    rng = np.random.default_rng(0)
+    for name, level in (("cats", 60), ("dogs", 180)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(10):
+            image = Image.fromarray(rng.integers(level - 50, level + 50, (40, 50, 3)).astype(np.uint8))
+            image.save(tmp_path / "photos" / name / f"{i}.png")
     import jax
     with jax.numpy_rank_promotion("allow"):
         for block in blocks:
@@ -22,6 +30,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert names["net"].evaluate(names["test"].x, names["test"].y)["accuracy"] > 0.95
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert names["search"].best_score_ > 0.9
+    assert names["model"].predict(names["unseen"].x).tolist() == [file.split("/")[0] for file in names["unseen"].files]
     assert names["trace"]["dense_1"].delta.shape == (len(names["test"].x), 64)
     assert all((tmp_path / name).stat().st_size > 10_000 for name in ("watched.svg", "network.png"))
 

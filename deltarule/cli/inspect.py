@@ -39,7 +39,8 @@ def inspect(
     say("model", f"{model_file}: predicts {about.get('target', 'the target')}{_of(about)}")
     print(network.summary())
     shape = " x ".join(map(str, model.preprocessor.shape))
-    say("inputs", f"arrays {shape}" if model.preprocessor.form == "images" else f"{shape} columns")
+    say("inputs", f"images {shape}, as files or arrays" if model.preprocessor.pictures else
+        f"arrays {shape}" if model.preprocessor.form == "images" else f"{shape} columns")
     rows = treatments(model.preprocessor)
     print("\n".join("  " + line for line in columns(rows[:MOST_COLUMNS], left=3)))
     if len(rows) > MOST_COLUMNS:
@@ -54,7 +55,7 @@ def inspect(
 
 
 def _of(about: dict[str, Any]) -> str:
-    return f", trained on {about['rows']:,} rows of {about['name']}" if "rows" in about and "name" in about else ""
+    return f", trained on {about['rows']:,} {about.get('unit', 'row')}s of {about['name']}" if "rows" in about and "name" in about else ""
 
 
 def _recipe(training: dict[str, Any], about: dict[str, Any]) -> list[tuple[str, str]]:
@@ -70,5 +71,6 @@ def _recipe(training: dict[str, Any], about: dict[str, Any]) -> list[tuple[str, 
     test = about.get("test")
     if test:
         values = ("accuracy", "log_loss", "kappa") if test.get("classes") else ("rmse", "mae", "r2")
-        lines.append(("test", f"{test['rows']} rows: " + ", ".join(f"{name.replace('_', ' ')} {test[name]:.4g}" for name in values)))
+        rows = f"{test['rows']} {about.get('unit', 'row')}s: "
+        lines.append(("test", rows + ", ".join(f"{name.replace('_', ' ')} {test[name]:.4g}" for name in values)))
     return lines

@@ -1,13 +1,15 @@
 """From words on the command line to data sets, models and inputs."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltarule import data
-from deltarule.cli.text import shorten
+from deltarule.cli.text import note, shorten
+from deltarule.data import imagefiles
 from deltarule.data.columns import Column
 from deltarule.data.dataset import Dataset
 from deltarule.data.delimited import ENDINGS, is_number
@@ -22,17 +24,26 @@ if TYPE_CHECKING:
     import polars as pl
 
 FEWEST_ROWS = 10
+LONGEST = 96        # pixels of the longer side that images are reduced to, unless another size is asked for
+Size = int | tuple[int, int] | None
 SPLITS = ("auto", "random", "stratified", "group", "time", "blocks")
 
 
-def open_data(name: str, target: str | None = None, problem: str | None = None, drop: tuple[str, ...] = (),
-              folder: str | None = None) -> tuple[Dataset, Dataset | None]:
-    """The data set of this name or in this file, and its test part where it has one of its own (MNIST).
+def open_data(name: str, target: str | None = None, problem: str | None = None, drop: tuple[str, ...] = (), folder: str | None = None,
+              size: Size = None, channels: int | None = None) -> tuple[Dataset, Dataset | None]:
+    """The data set of this name, in this file or in this folder of images, and its test part where it has one of its own (MNIST).
 
     Raises DataError for an unknown name (offering the nearest) and where an option is for files only.
     """
     if folder is not None and name != "mnist":
         raise DataError(f"--data-dir says where the MNIST files are; {shown(name)} does not need it")
+    if is_folder(name):
+        for option, value in (("--target", target), ("--problem", problem), ("--drop", drop)):
+            if value:
+                raise DataError(f"{option} is for table files; {shown(name)} is a folder of images, whose classes are its sub-folders")
+        return read_folder(name, size, channels, longest=LONGEST), None
+    if size is not None or channels is not None:
+        raise DataError(f"{'--channels' if size is None else '--size'} is for folders of images; {shown(name)} is none")
     if not is_data_set(name):
         return data.read_table(table_file(name), target, problem, drop), None
     train, test = data.mnist(folder) if name == "mnist" else (data.load(name), None)
@@ -54,7 +65,7 @@ def divided(data: Dataset, own_test: Dataset | None, split: str, share: float | 
     if kind not in SPLITS or (kind in SPLITS[3:]) != bool(named):
         raise DataError(f"--split is {split!r}, expected auto, random, stratified, group:COLUMN, time:COLUMN or blocks:COLUMN,COLUMN")
     if len(data) < FEWEST_ROWS:
-        raise DataError(f"{data.name} has {len(data)} rows, expected at least {FEWEST_ROWS}, so that some can be kept for the test")
+        raise DataError(f"{data.name} has {len(data)} {data.unit}s, expected at least {FEWEST_ROWS}, so that some can be kept for the test")
     if own_test is not None:
         if share is not None or split != "auto":
             raise DataError(f"{data.name} has a test part of its own; leave out --test and --split")
@@ -75,13 +86,26 @@ def is_data_set(name: str) -> bool:
     return name == "mnist" or name in data.names()
 
 
+def is_folder(name: str) -> bool:
+    """Whether `name` is a folder, which then should hold images."""
+    return not is_data_set(name) and Path(name).is_dir()
+
+
+def read_folder(name: str, size: Size, channels: int | None, **options: Any) -> Dataset:
+    """The images in a folder; files left out are told among the notes, not by a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return data.read_images(name, size, channels, **options)
+
+
 def table_file(name: str) -> str:
     """The path, if it could be a table file; a word without ending that is no file is taken for a misspelt data set."""
     if Path(name).suffix or os.sep in name or Path(name).exists():
         return name
     known = (*data.names(), "mnist")
     hint = nearest(name, known).replace("known:", "the data sets are")
-    raise DataError(f"there is no data set and no file {name!r}{hint}; a table file ends in {', '.join(ENDINGS)}")
+    raise DataError(f"there is no data set and no file {name!r}{hint}; a table file ends in {', '.join(ENDINGS)}; images are given as "
+                    f"a folder")
 
 
 def open_model(path: str) -> Model:
@@ -94,6 +118,34 @@ def open_model(path: str) -> Model:
     classes = {"softmax": model.output_shape[-1], "sigmoid": 2 if model.output_shape == (1,) else 0}.get(model.output.activation or "", 0)
     preprocessor = Preprocessor("array" if len(shape) == 1 else "images", shape, columns)
     return Model(model, preprocessor, Labels(tuple(range(classes))) if classes else None)
+
+
+def open_images(model: Model, paths: list[str]) -> data.Images | None:
+    """The images in files and folders, prepared as the model needs them; None where the model or the file is of another kind.
+
+    Raises DataError for image files and a model that was not trained on such.
+    """
+    of_images, one_array = model.preprocessor.pictures, len(paths) == 1 and Path(paths[0]).suffix.lower() == ".npy"
+    if one_array and not (of_images and open_array(paths[0]).ndim < 4):
+        return None
+    if of_images:
+        return data.read_image_files(paths, *_prepared(model))
+    for path in paths:
+        if Path(path).is_dir() or Path(path).suffix.lower() in (*imagefiles.PICTURES, *imagefiles.FITS):
+            raise DataError(_not_for_images(model, path))
+    return None
+
+
+def _prepared(model: Model) -> tuple[tuple[int, int], int]:
+    """Size and channels of the images that the model takes."""
+    height, width, channels = model.preprocessor.shape
+    return (height, width), channels
+
+
+def _not_for_images(model: Model, path: str) -> str:
+    form, shape = model.preprocessor.form, ", ".join(map(str, model.preprocessor.shape))
+    known = "a table" if form == "table" else f"arrays of shape (n, {shape})"
+    return f"{shown(path)} holds images, and the model was not trained on image files but on {known}"
 
 
 def open_inputs(model: Model, path: str) -> "np.ndarray | pl.DataFrame":
@@ -125,10 +177,19 @@ def open_array(path: str) -> np.ndarray:
 
 
 def open_answered(model: Model, source: str, target: str | None, data_dir: str | None = None) -> tuple[Any, np.ndarray, bool]:
-    """Raw inputs and targets y (n,) of a table file or a data set, and whether the model may have been trained on them.
+    """Raw inputs and targets y (n,) of a table file, a folder or a data set, and whether the model may have been trained on them.
 
     Raises DataError where they do not fit the model.
     """
+    if is_folder(source):
+        if not model.preprocessor.pictures or model.labels is None:
+            raise DataError(_not_for_images(model, source))
+        images = read_folder(source, *_prepared(model), classes=model.labels.names)
+        for text in images.notes:
+            note(text)
+        return images.x, images.y, False
+    if model.preprocessor.pictures:
+        raise DataError(f"the model was trained on images; {shown(source)} is no folder with one folder of images for each class")
     if not is_data_set(source):
         return *open_examples(model, source, target), False
     whole, own_test = open_data(source, target, folder=data_dir)

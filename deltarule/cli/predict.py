@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from deltarule.cli.opening import open_inputs, open_model
+from deltarule.cli.opening import open_images, open_inputs, open_model
 from deltarule.cli.output import print_json
 from deltarule.cli.text import note
 from deltarule.errors import DeltaruleError
@@ -18,22 +18,32 @@ from deltarule.model import Model
 
 def predict(
     model_file: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, such as demo/model.safetensors.", show_default=False)],
-    inputs: Annotated[str, typer.Argument(metavar="FILE", show_default=False,
-                                          help="Raw, unscaled inputs: a .csv, .tsv, .txt or .parquet table, or a .npy array.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="FILE", show_default=False, help=(
+        "Raw, unscaled inputs: a .csv, .tsv, .txt or .parquet table, a .npy array, or, for a model of images, their files and folders."))],
     out: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Write there instead of standard output.")] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Add the probability of each class.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Predict: one answer for each row of FILE, as CSV in the order of the rows.
+    """Predict: one answer for each row of FILE, as CSV in the order of the rows; for images with their names and probabilities.
 
     Columns are found by their names; those that the model does not know are ignored with a note.
     """
     model = open_model(model_file)
     if proba and model.labels is None:
         raise DeltaruleError(f"{model_file} predicts numbers, which have no probabilities; leave out --proba")
-    x, notes = model.preprocessor.transform_with_notes(open_inputs(model, inputs), model.network.dtype)
+    images = open_images(model, inputs)
+    if images is None and len(inputs) > 1:
+        raise DeltaruleError(f"predict expected one table or array file, received {len(inputs)}; several files are for models of images")
+    raw = open_inputs(model, inputs[0]) if images is None else images.x
+    x, notes = model.preprocessor.transform_with_notes(raw, model.network.dtype)
     outputs = model.meaning(model.network.predict(x))
     names, columns = _columns(model, outputs, proba)
+    if images is not None:
+        notes += images.notes
+        names, columns = ["image", *names], [list(images.files), *columns]
+        if model.labels is not None:
+            names.insert(2, "probability")
+            columns.insert(2, _plain(outputs.max(axis=1)))
     for text in notes:
         note(text)
     if out is not None:

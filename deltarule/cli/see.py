@@ -19,8 +19,8 @@ from deltarule.model import Model
 MOST_ROWS = 2000
 
 ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="A model file, such as demo/model.safetensors.", show_default=False)]
-Source = Annotated[str, typer.Argument(metavar="FILE_OR_DATASET", help="A table file with the target column, or a data set.",
-                                       show_default=False)]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", show_default=False,
+                                       help="A table file with the target column, a folder of images, or a data set.")]
 Target = Annotated[str | None, typer.Option(metavar="COLUMN", help="The column with the answers (default: as in training).")]
 DataDir = Annotated[str | None, typer.Option(metavar="FOLDER", help="Where the MNIST files are.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -44,7 +44,7 @@ def show_examination(exam: Examination) -> None:
         print(_indented(lines))
         return
     scores = exam.scores
-    rows: list[Sequence[Any]] = [("class", "precision", "recall", "F1", "rows")]
+    rows: list[Sequence[Any]] = [("class", "precision", "recall", "F1", f"{exam.unit}s")]
     rows += [(name, *(f"{scores[key][k]:.3f}" for key in ("precision", "recall", "f1")), scores["support"][k])
              for k, name in enumerate(exam.classes)]
     rows += [("mean", *(f"{scores['macro'][key]:.3f}" for key in ("precision", "recall", "f1")), len(exam.y))]
@@ -91,8 +91,22 @@ def names_in(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
-def units_in(text: str | None) -> tuple[int, ...] | None:
-    """Units of hidden layers, such as "64,64" or "none"; None where nothing was said. Raises DeltaruleError for anything else.
+def size_in(text: str | None) -> int | tuple[int, int] | None:
+    """The size of images, "64" (square) or "48x64" (height x width). Raises DeltaruleError for anything else.
+
+    >>> size_in("64"), size_in("48x64"), size_in(None)
+    (64, (48, 64), None)
+    """
+    if text is None:
+        return None
+    sides = [int(part) for part in text.lower().split("x") if part.strip().isdecimal()]
+    if len(sides) != len(text.lower().split("x")) or len(sides) > 2 or min(sides) < 1:
+        raise DeltaruleError(f"--size expected a whole number of pixels such as 64, or height and width such as 48x64, received {text!r}")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def units_in(text: str | None, option: str = "--hidden", what: str = "units") -> tuple[int, ...] | None:
+    """Units of layers, such as "64,64" or "none"; None where nothing was said. Raises DeltaruleError for anything else.
 
     >>> units_in("64,32"), units_in("none"), units_in(None)
     ((64, 32), (), None)
@@ -104,5 +118,5 @@ def units_in(text: str | None) -> tuple[int, ...] | None:
     except ValueError:
         units = (0,)
     if min(units) < 1:
-        raise DeltaruleError(f"--hidden expected whole numbers of units separated by commas, such as 64,64, or none, received {text!r}")
+        raise DeltaruleError(f"{option} expected whole numbers of {what} separated by commas, such as 64,64, or none, received {text!r}")
     return units

@@ -17,7 +17,7 @@ from deltarule import automatic
 from deltarule.cli import INTERRUPTED
 from deltarule.cli.opening import divided, open_data
 from deltarule.cli.output import print_json, result_folder, together
-from deltarule.cli.text import INDENT, names_in, note, one_line, say, show_examination, units_in
+from deltarule.cli.text import INDENT, names_in, note, one_line, say, show_examination, size_in, units_in
 from deltarule.data import Dataset, Finding, audit
 from deltarule.errors import DeltaruleError
 from deltarule.examination import examine
@@ -34,8 +34,9 @@ def _option(panel: str, metavar: str | None, text: str, *names: str, **limits: A
 
 def train(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="DATASET_OR_FILE", show_default=False, help=(
-        "digits, iris, wine, breast_cancer, diabetes, mnist, two_moons, circles, spiral, or a .csv, .tsv, .txt or .parquet file."))],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", show_default=False, help=(
+        "digits, iris, wine, breast_cancer, diabetes, mnist, two_moons, circles, spiral, a .csv, .tsv, .txt or .parquet file, or a folder "
+        "with one folder of images for each class."))],
     target: Annotated[str | None, _option("The data", "COLUMN", "What to predict (default: the last column of the file).")] = None,
     problem: Annotated[str | None, _option("The data", "KIND", "classification or regression (default: seen from the target).")] = None,
     drop: Annotated[str | None, _option("The data", "COLUMNS", "Columns to leave out, separated by commas.")] = None,
@@ -43,6 +44,9 @@ def train(
                                                      "time:COLUMN or blocks:COLUMN,COLUMN.")] = "auto",
     test: Annotated[float | None, _option("The data", "SHARE", "Share of the rows kept for the test (default: 0.2).")] = None,
     data_dir: Annotated[str | None, _option("The data", "FOLDER", "Where the MNIST files are.")] = None,
+    size: Annotated[str | None, _option("The data", "PIXELS", "Size of images: 64, or 48x64 for height x width.")] = None,
+    channels: Annotated[int | None, _option("The data", "N", "Turn images into grey (1) or colour (3).")] = None,
+    filters: Annotated[str | None, _option("The network", "FILTERS", "Filters of the convolutions, such as 16,32, or none.")] = None,
     hidden: Annotated[str | None, _option("The network", "UNITS", "Units of the hidden layers, such as 64,64, or none.")] = None,
     activation: Annotated[str, _option("The network", "NAME", "Activation of the hidden layers.")] = "relu",
     dropout: Annotated[float | None, _option("The network", "RATE", "Share of the hidden units switched off in each step.")] = None,
@@ -55,16 +59,17 @@ def train(
     json: Annotated[bool, _option("Output", None, "Print one JSON object and nothing else.", "--json")] = False,
     quiet: Annotated[bool, _option("Output", None, "Print the result in one line only.", "--quiet")] = False,
 ) -> int:
-    """Train a network on a data set or a table file, and test it on rows it never saw.
+    """Train a network on a data set, a table file or a folder of images, and test it on rows it never saw.
 
     Architecture, loss and everything else that is not given is chosen from the data, with reasons.
     The folder then holds model.safetensors, report.html (open it in a browser) and history.csv.
     """
-    given = {"hidden": units_in(hidden), "dropout": dropout, "learning_rate": _rate(learning_rate), "epochs": epochs,
-             "batch_size": batch_size, "patience": patience, "activation": activation}
+    given = {"hidden": units_in(hidden), "filters": units_in(filters, "--filters", "filters"), "dropout": dropout,
+             "learning_rate": _rate(learning_rate), "epochs": epochs, "batch_size": batch_size, "patience": patience,
+             "activation": activation}
     known_activation(activation)        # these raise for what no layer could take
     Dropout(dropout or 0.0)
-    data, own_test = open_data(source, target, problem, names_in(drop), data_dir)
+    data, own_test = open_data(source, target, problem, names_in(drop), data_dir, size_in(size), channels)
     train_part, test_part, how = divided(data, own_test, split, test, seed)
     findings = audit(train_part, test_part)
     choices = automatic.choose(Model.problem(train_part), **given)      # type: ignore[arg-type]
@@ -83,7 +88,8 @@ def train(
     model.about |= {"command": command, "split": how, "versions": versions, "baseline": answer, "test": exam.to_json()}
     figures.join()
     record = Record(model, history, exam, data, (len(train_part), len(test_part)), how, findings,
-                    (*data.notes, *(f"in the test part: {text}" for text in notes)), command, versions)
+                    (*data.notes, *(f"in the test part: {text}" for text in notes)), command, versions,
+                    test_part if data.files else None)
     files = _write(folder, record)
     if json:
         print_json(_as_json(record, files))
@@ -144,8 +150,8 @@ def _write(folder: Path, record: Record) -> dict[str, str]:
 
 def _show_plan(data: Dataset, how: str, findings: tuple[Finding, ...], choices: automatic.Choices) -> None:
     kind = f"one of {len(data.class_names)} classes" if data.class_names else "a number"
-    shape = " x ".join(map(str, data.x.shape[1:]))
-    say("data", f"{data.name}: {len(data):,} rows, {shape} columns, target {data.target_name!r} ({kind})")
+    shape = " x ".join(map(str, data.x.shape[1:])) + (" (height x width x channels)" if data.files else " columns")
+    say("data", f"{data.name}: {len(data):,} {data.unit}s, {shape}, target {data.target_name!r} ({kind})")
     say("", data.source)
     for text in data.notes:
         say("  note", text)

@@ -104,6 +104,21 @@ def one_hot(labels: Any, classes: int | None = None) -> np.ndarray:
     return table
 
 
+def unit_range(array: np.ndarray, what: str = "x") -> np.ndarray:
+    """The values of images as float32: bytes and 16-bit integers divided by the largest value of their type, floats as they are.
+
+    Raises DataError for other types, whose range is unknown.
+
+    >>> unit_range(np.array([0, 51, 255], np.uint8)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    if array.dtype.kind not in "buf" or (array.dtype.kind == "u" and array.dtype.itemsize > 2):
+        raise DataError(f"{what} holds {array.dtype}, expected uint8, uint16 or floats: the range of an image in {array.dtype} is unknown")
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32, copy=False)
+    return values / np.float32(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else values
+
+
 def aligned(array: np.ndarray) -> np.ndarray:
     """The array at an address divisible by 64, copied only if it is not: JAX on a CPU then works on it without a slower copy of its own.
 

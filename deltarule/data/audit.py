@@ -47,7 +47,7 @@ def audit(train: Dataset, test: Dataset) -> tuple[Finding, ...]:
     >>> audit(told, test)[0].evidence
     "'proline' alone predicts 'class' in 100.0 % of the training rows, the best other column in 85.2 %"
     """
-    columns = dict(_numbered_columns(train))
+    columns = {} if train.files else dict(_numbered_columns(train))     # one pixel of a photo means nothing by itself
     rules = (_repeated_rows(train, test), _given_away(train, columns), _classes(train), _idle_columns(columns))
     return tuple(sorted((finding for rule in rules for finding in rule), key=lambda finding: finding.level != "warning"))
 
@@ -61,9 +61,10 @@ def _repeated_rows(train: Dataset, test: Dataset) -> Iterator[Finding]:
         repeated = new.join(seen.unique(), on=seen.columns, how="semi", nulls_equal=True).height
     if repeated:
         share = repeated / len(test)
-        yield Finding("warning" if share > 0.05 else "note", "test rows that were trained on",
-                      f"{repeated} of {len(test)} test rows ({100 * share:.1f} %) have exactly the features of a training row",
-                      "remove repeated rows, or split by the group they belong to, else the test flatters the network")
+        unit, what = train.unit, "values" if train.files else "features"
+        yield Finding("warning" if share > 0.05 else "note", f"test {unit}s that were trained on",
+                      f"{repeated} of {len(test)} test {unit}s ({100 * share:.1f} %) have exactly the {what} of a training {unit}",
+                      f"remove repeated {unit}s, or split by the group they belong to, else the test flatters the network")
 
 
 def _given_away(train: Dataset, columns: dict[str, np.ndarray]) -> Iterator[Finding]:
@@ -71,7 +72,7 @@ def _given_away(train: Dataset, columns: dict[str, np.ndarray]) -> Iterator[Find
 
     Where more than a quarter of the columns can do it, the problem is easy and nothing is given away.
     """
-    if len(train) < FEWEST_ROWS:
+    if len(train) < FEWEST_ROWS or not columns:
         return
     classification = train.problem == "classification"
     score, enough = (_class_score, GIVES_AWAY) if classification else (_linear_score, LINEAR)
@@ -100,13 +101,13 @@ def _classes(train: Dataset) -> Iterator[Finding]:
     largest, smallest = int(counts.argmax()), int(counts.argmin())
     if counts[largest] > IMBALANCE * counts[smallest]:
         yield Finding("warning", "classes of very different size",
-                      f"{counts[largest]} training rows of {train.class_names[largest]!r}, {counts[smallest]} of "
+                      f"{counts[largest]} training {train.unit}s of {train.class_names[largest]!r}, {counts[smallest]} of "
                       f"{train.class_names[smallest]!r}",
-                      "judge by precision and recall of each class instead of accuracy; weight the classes or add rows")
+                      f"judge by precision and recall of each class instead of accuracy; weight the classes or add {train.unit}s")
     rare = [f"{train.class_names[i]!r} ({counts[i]})" for i in np.flatnonzero(counts < FEW_PER_CLASS)]
     if rare:
-        yield Finding("warning", "classes with few rows", f"fewer than {FEW_PER_CLASS} training rows: {_listed(rare)}",
-                      "expect unsure results for these classes; add rows or merge classes")
+        yield Finding("warning", f"classes with few {train.unit}s", f"fewer than {FEW_PER_CLASS} training {train.unit}s: {_listed(rare)}",
+                      f"expect unsure results for these classes; add {train.unit}s or merge classes")
 
 
 def _idle_columns(columns: dict[str, np.ndarray]) -> Iterator[Finding]:
@@ -182,8 +183,8 @@ def _numbered_columns(data: Dataset) -> Iterator[tuple[str, np.ndarray]]:
 
 def _row_digests(x: np.ndarray) -> Iterator[bytes]:
     """A fingerprint of each row, equal for equal rows."""
-    rows = np.ascontiguousarray(x.reshape(len(x), -1) + 0)  # minus zero becomes zero
-    return (hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)
+    rows = x.reshape(len(x), -1)
+    return (hashlib.blake2b((row + 0).data, digest_size=16).digest() for row in rows)  # minus zero becomes zero
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -24,8 +24,8 @@ class Dataset:
     `x` is an array `(n, features)` or `(n, height, width, channels)`, or a polars DataFrame of raw columns where the data are a
     table with text, dates or gaps. `y` is `(n,)`: int32 class indices where there are `class_names` (classification), float32
     numbers where `class_names` is None (regression). `aside` holds columns of a table that are not features (identifiers,
-    groups) but may still decide a split. `notes` say what was noticed while the data were read.
-    Raises ShapeError where the lengths disagree, DataError for class indices without a name.
+    groups) but may still decide a split. `notes` say what was noticed while the data were read; `files` are the images' names, one for
+    each row, where they were read from files. Raises ShapeError where the lengths disagree, DataError for class indices without a name.
 
     >>> data = Dataset(np.eye(3), np.array([0, 1, 1]), ("a", "b", "c"), ("no", "yes"), "answer", "toy", "made here")
     >>> len(data), data.problem, data.subset([0, 2]).y.tolist()
@@ -41,6 +41,7 @@ class Dataset:
     source: str
     notes: tuple[str, ...] = ()
     aside: "pl.DataFrame | None" = dataclasses.field(default=None, repr=False)
+    files: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.y.ndim != 1 or len(self.y) != len(self.x):
@@ -48,6 +49,10 @@ class Dataset:
         if len(self.x.shape) == 2 and self.feature_names and len(self.feature_names) != self.x.shape[1]:
             raise ShapeError(f"{self.name}: x has {self.x.shape[1]} columns and there are {len(self.feature_names)} feature names; "
                              f"give one name per column")
+        if self.files and len(self.files) != len(self.y):
+            raise ShapeError(f"{self.name}: x holds {len(self.x)} images and there are {len(self.files)} file names; give one per image")
+        if self.files and len(self.x.shape) != 4:
+            raise ShapeError(f"{self.name}: files name images, expected x of shape (n, height, width, channels), received {self.x.shape}")
         if self.class_names is not None and len(self.y):
             if self.y.dtype.kind not in "ui":
                 raise DataError(f"{self.name}: y holds {self.y.dtype}, expected class indices (integers) because there are class names")
@@ -68,6 +73,11 @@ class Dataset:
         """Whether `x` is a DataFrame of raw columns, which a `Preprocessor` turns into numbers."""
         return not isinstance(self.x, np.ndarray)
 
+    @property
+    def unit(self) -> str:
+        """What one row is called: "image" where the rows were read from image files, otherwise "row"."""
+        return "image" if self.files else "row"
+
     def subset(self, rows: Any) -> "Dataset":
         """The data set of these rows: row numbers `(m,)` or a mask of booleans `(n,)`.
 
@@ -79,7 +89,8 @@ class Dataset:
         if chosen.dtype == bool:
             chosen = np.flatnonzero(chosen)
         aside = None if self.aside is None else self.aside[chosen]
-        return dataclasses.replace(self, x=self.x[chosen], y=self.y[chosen], aside=aside)
+        files = tuple(self.files[i] for i in chosen) if self.files else ()
+        return dataclasses.replace(self, x=self.x[chosen], y=self.y[chosen], aside=aside, files=files)
 
     def split(self, test: float = 0.2, how: str = "auto", seed: int = 0, by: Any = None) -> tuple["Dataset", "Dataset"]:
         """Two parts, `(train, test)`: the second, about the share `test` of the rows, is kept for the final examination.
@@ -150,8 +161,8 @@ class Dataset:
         counts = np.bincount(self.y, minlength=len(self.class_names))
         if (counts == 1).any():
             name = self.class_names[int((counts == 1).argmax())]
-            raise DataError(f"class {name!r} of target {self.target_name!r} has a single row, so it cannot be both learnt and tested; "
-                            f"remove it, merge it with another class, or add rows")
+            raise DataError(f"class {name!r} of target {self.target_name!r} has a single {self.unit}, so it cannot be both learnt and "
+                            f"tested; remove it, merge it with another class, or add {self.unit}s")
 
     def _values_of(self, by: Any, kind: str) -> np.ndarray:
         """The array given as `by`, `(n, columns)`, checked."""

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from deltarule.data.arrays import all_finite, as_array, as_features, is_frame, is_missing
+from deltarule.data.arrays import all_finite, as_array, as_features, is_frame, is_missing, unit_range
 from deltarule.data.columns import Column, as_polars, encode_column, fit_column, moments
 from deltarule.errors import DataError, ModelFileError, ShapeError
 from deltarule.spec import nearest
 
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE, VALUES_AT_ONCE = 4096, 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Preprocessor:
 
     `form` is "array" (each column standardized), "images" (any array of more axes: one offset and range for all values, so that
     the training part lies in 0 ... 1) or "table" (a DataFrame: see `Column`). `shape` is that of one row of raw inputs. `named` says
-    whether an array has column names, in which case a DataFrame with these columns is accepted too.
+    whether an array has column names, in which case a DataFrame with these columns is accepted too. `pictures` says that the images
+    come from `read_images`: bytes and 16-bit integers are first divided by the largest value of their type, as it does.
 
     >>> pre = Preprocessor.fit(np.array([[1.0, 5.0], [3.0, 5.0]]))
     >>> pre.transform([[2.0, 6.0]])
@@ -38,16 +39,18 @@ class Preprocessor:
     shape: tuple[int, ...]
     columns: tuple[Column, ...]
     named: bool = False
+    pictures: bool = False
 
     @classmethod
     def fit(cls, x: Any, feature_names: Sequence[str] | None = None, standardize: bool = True,
-            weights: np.ndarray | None = None) -> "Preprocessor":
+            weights: np.ndarray | None = None, pictures: bool = False) -> "Preprocessor":
         """The rules for inputs like `x`: an array `(n, features)` or `(n, ...)`, or a polars or pandas DataFrame.
 
         Each column of numbers is standardized; columns of one kind, such as pixels, share one scale. `feature_names` name the columns of
         an array. Without `standardize` numbers keep their units. `weights` `(n,)`, all
-        positive: a row of weight 2 counts like two rows in means, deviations, medians and frequencies. Raises DataError for values
-        that are not finite in an array (a DataFrame may have gaps), ShapeError for the wrong number of names.
+        positive: a row of weight 2 counts like two rows in means, deviations, medians and frequencies. `pictures`: x is what `read_images`
+        gives; one mean and one deviation serve for all values, whatever their units. Raises DataError for values that are not finite in
+        an array (a DataFrame may have gaps), ShapeError for the wrong number of names.
 
         >>> import polars as pl
         >>> Preprocessor.fit(pl.DataFrame({"mag": [1.0, None], "band": ["V", "R"]})).output_names
@@ -59,8 +62,11 @@ class Preprocessor:
             if standardize and all(column.kind == "number" and not column.flagged for column in columns):
                 columns = _common_scale(columns, frame.to_numpy())
             return cls("table", (frame.width,), columns, named=True)
-        array = _floats(x)
+        array = as_features(unit_range(as_array(x))) if pictures else _floats(x)
         shape = array.shape[1:]
+        if pictures:
+            mean, scale = moments(array.reshape(-1, 1), rows_at_once=VALUES_AT_ONCE)
+            return cls("images", shape, (Column("x", mean=float(mean[0]), scale=float(scale[0])),), pictures=True)
         if array.ndim > 2:
             low, high = (float(array.min()), float(array.max())) if standardize else (0.0, 1.0)
             return cls("images", shape, (Column("x", mean=low, scale=high - low if high > low else 1.0),))
@@ -113,9 +119,10 @@ class Preprocessor:
             array = self._array(x, notes)
             mean, scale = (np.array([getattr(column, part) for column in self.columns]) for part in ("mean", "scale"))
             table = np.empty(array.shape, dtype)
+            step = _rows_at_once(array)
             with np.errstate(over="ignore"):
-                for start in range(0, len(array), ROWS_AT_ONCE):
-                    rows = slice(start, start + ROWS_AT_ONCE)
+                for start in range(0, len(array), step):
+                    rows = slice(start, start + step)
                     table[rows] = (array[rows] - mean) / scale
         if not all_finite(table):
             row = int(np.argwhere(~np.isfinite(table))[0][0])
@@ -156,7 +163,7 @@ class Preprocessor:
                 raise DataError(f"the model was trained on an array of shape (n, {', '.join(map(str, self.shape))}) without column names; "
                                 f"received a DataFrame, pass its numbers: x.to_numpy()")
             x = self._select(x, notes)
-        array = _floats(x)
+        array = as_features(unit_range(as_array(x))) if self.pictures else _floats(x)
         if array.shape[1:] != self.shape:
             raise ShapeError(f"x has shape {array.shape}, expected (n, {', '.join(map(str, self.shape))}) as in training")
         return array
@@ -165,22 +172,30 @@ class Preprocessor:
         """Plain JSON types that `from_json` turns back into an equal object, to the last bit."""
         columns = [{key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(column).items()
                     if value != _DEFAULTS.get(key)} for column in self.columns]
-        return {"form": self.form, "shape": list(self.shape), "named": self.named, "columns": columns}
+        pictures = {"pictures": True} if self.pictures else {}
+        return {"form": self.form, "shape": list(self.shape), "named": self.named, "columns": columns, **pictures}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Preprocessor":
         """The object that `to_json` described. Raises ModelFileError where it is not such a description."""
         try:
             columns = tuple(Column(**{**entry, "levels": tuple(entry.get("levels", ()))}) for entry in data["columns"])
-            result = cls(data["form"], tuple(int(size) for size in data["shape"]), columns, bool(data["named"]))
+            result = cls(data["form"], tuple(int(size) for size in data["shape"]), columns, bool(data["named"]),
+                         bool(data.get("pictures", False)))
             known = result.form in ("array", "images", "table") and all(column.kind in _KINDS for column in columns)
             finite = all(math.isfinite(v) for column in columns for v in (column.mean, column.scale, column.fill))
             fitting = len(columns) == (1 if result.form == "images" else math.prod(result.shape))
+            fitting = fitting and (not result.pictures or (result.form == "images" and len(result.shape) == 3))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelFileError(f"the preprocessing of the model file is damaged ({error!r}); save the model again") from None
         if not (known and finite and fitting and all(column.scale for column in columns)):
             raise ModelFileError("the preprocessing of the model file is damaged (impossible values); save the model again")
         return result
+
+
+def _rows_at_once(array: np.ndarray) -> int:
+    """How many rows are worked on together, so that what is made on the way stays small: at most 4,096, fewer where rows are long."""
+    return max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // max(1, math.prod(array.shape[1:]))))
 
 
 def _common_scale(columns: tuple[Column, ...], x: np.ndarray) -> tuple[Column, ...]:

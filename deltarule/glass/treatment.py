@@ -14,7 +14,14 @@ def treatments(preprocessor: Preprocessor) -> list[tuple[str, str, str]]:
     """
     if preprocessor.form == "images":
         (column,) = preprocessor.columns
-        return [("all values", "number", f"(value - {column.mean:.4g}) / {column.scale:.4g}")]
+        centred = f"(value - {column.mean:.4g}) / {column.scale:.4g}"
+        if not preprocessor.pictures:
+            return [("all values", "number", centred)]
+        height, width, channels = preprocessor.shape
+        return [("size", "image", f"{height} x {width} (height x width), aspect kept, rest as its edge"),
+                ("channels", "image", {1: "1, grey", 3: "3, colour"}.get(channels, str(channels))),
+                ("raw values", "number", "bytes / 255, 16-bit integers / 65535, floats as they are"),
+                ("all values", "number", centred)]
     return [(column.name, column.kind, _treatment(column)) for column in preprocessor.columns]
 
 

@@ -48,8 +48,9 @@ def check(net: Network, x: Any, y: Any = None, *, loss: str | Loss = "auto", opt
     return examine(net, x[good], y[good], resolve_loss(loss, net.output.activation), optimizer, missing)
 
 
-def examine(net: Network, x: Any, y: Any, loss: Loss, optimizer: Any, missing: Check, findings: Sequence[Finding] | None = None) -> Checks:
-    """The checks on finite rows. `findings` are those of an audit of the raw data, where there was one."""
+def examine(net: Network, x: Any, y: Any, loss: Loss, optimizer: Any, missing: Check, findings: Sequence[Finding] | None = None,
+            of_columns: bool = True) -> Checks:
+    """The checks on finite rows. `findings` are those of an audit of the raw data, where there was one, also `of_columns` or not."""
     if isinstance(loss, CrossEntropy):
         loss = CrossEntropy()       # without smoothing, so that zero can be reached
     x = prepare.inputs(x, net.input_shape, net.dtype)
@@ -64,7 +65,7 @@ def examine(net: Network, x: Any, y: Any, loss: Loss, optimizer: Any, missing: C
         parts = (_dataset(x, y, labels, classes).subset(rows) for rows in (train, held))
         findings = [finding for finding in audit(*parts) if finding.title != REPEATED]      # of that there is a check of its own
     of_target = table.target_scale(y) if labels is None else table.label_balance(labels, classes, findings)
-    checks = [missing, table.input_scale(x), *table.audited(findings), table.repeated_rows(x, y), of_target]
+    checks = [missing, table.input_scale(x), *table.audited(findings, of_columns), table.repeated_rows(x, y), of_target]
     numbers: dict[str, Any] = {}
     if of_target.verdict != "problem":      # there is something to learn
         lab = learning.Laboratory(_learner(net, loss, optimizer, y, labels), *_first_weights(net), x, y, labels, train, held, net.seed)

@@ -19,7 +19,7 @@ SPREAD_TARGET = 10.0    # a target whose mean or spread is beyond this needs sca
 AUDITED = (("constant columns", ("constant columns",), "every column has more than one value"),
            ("equal columns", ("equal columns",), "no two columns are equal"),
            ("target given away", ("a column gives the target away",), "no column alone tells the target"))
-CLASSES = ("classes of very different size", "classes with few rows")
+CLASSES = ("classes of very different size", "classes with few rows", "classes with few images")
 
 
 def finite_rows(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Check]:
@@ -89,10 +89,10 @@ def repeated_rows(x: np.ndarray, y: np.ndarray) -> Check:
                  "remove repeats before splitting, else the test flatters the network")
 
 
-def audited(findings: Sequence[Finding]) -> list[Check]:
-    """The findings of the data's audit as checks, and an "ok" for each question that had no finding."""
+def audited(findings: Sequence[Finding], of_columns: bool = True) -> list[Check]:
+    """The findings of the data's audit as checks, and an "ok" for each question about columns that had no finding."""
     checks = [_told(what, [finding for finding in findings if finding.title in titles]) or Check("ok", what, nothing)
-              for what, titles, nothing in AUDITED]
+              for what, titles, nothing in (AUDITED if of_columns else ())]
     known = {title for _, titles, _ in AUDITED for title in titles} | set(CLASSES)
     others = [finding for finding in findings if finding.title not in known]
     return checks + [Check(finding.level, finding.title, finding.evidence, finding.remedy) for finding in others]

@@ -12,7 +12,7 @@ class Html(str):
 
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "img"}
 
 
 def escaped(text: str) -> Html:

@@ -10,6 +10,7 @@ from deltarule.examination import Examination
 from deltarule.glass.treatment import treatments
 from deltarule.model import Model
 from deltarule.report.markup import Html, escaped, join, table, tag
+from deltarule.report.pictures import pictures
 from deltarule.report.style import STYLE
 from deltarule.training.history import History
 
@@ -22,7 +23,7 @@ class Record:
     """Everything that a report tells: the trained model, how it learnt, on what, and how its examination went.
 
     `data` is the whole data set, `rows` how many of it trained and tested, `split` how they were divided; `command` and
-    `versions` let a reader repeat it.
+    `versions` let a reader repeat it. `test` are the test images, of which examples are shown.
     """
 
     model: Model
@@ -35,6 +36,7 @@ class Record:
     notes: tuple[str, ...]
     command: str
     versions: dict[str, str]
+    test: Dataset | None = None
 
 
 def report(record: Record, date: str) -> str:
@@ -43,8 +45,10 @@ def report(record: Record, date: str) -> str:
     head = join(tag("meta", charset="utf-8"), tag("meta", name="generator", content="deltarule"),
                 tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
                 tag("title", f"{title} - training report"), tag("style", Html(STYLE)))
-    body = join(_header(record, title), tag("main", _learning(record), _answers(record.examination), _data(record), _choices(record),
-                                            _network(record), _repeat(record)),
+    shown = record.test is not None and record.test.files and record.examination.classes
+    examples = pictures(record.examination, record.test) if shown and record.test else Html("")
+    parts = (_learning(record), _answers(record.examination), examples, _data(record), _choices(record), _network(record), _repeat(record))
+    body = join(_header(record, title), tag("main", *parts),
                 tag("footer", f"Made by deltarule {record.versions.get('deltarule', '')} on {date}."))
     return "<!DOCTYPE html>\n" + tag("html", tag("head", head), tag("body", body), lang="en") + "\n"
 
@@ -61,13 +65,14 @@ def _class_tiles(record: Record) -> list[Html]:
     exam = record.examination
     scores, (low, high), names = exam.scores, exam.interval, exam.classes or ()
     weakest = min((k for k, rows in enumerate(scores["support"]) if rows), key=lambda k: scores["recall"][k])
-    found = f"{scores['recall'][weakest]:.1%} of its {scores['support'][weakest]} rows found"
+    found = f"{scores['recall'][weakest]:.1%} of its {scores['support'][weakest]} {exam.unit}s found"
     return [
         _tile("Accuracy", f"{scores['accuracy']:.1%}", f"95% interval {low:.1%} to {high:.1%}",
               f"commonest class alone: {exam.baseline['accuracy']:.1%}", (scores["accuracy"], exam.baseline["accuracy"])),
         _tile("F1, mean of the classes", f"{scores['macro']['f1']:.3f}", f"precision {scores['macro']['precision']:.3f}, "
               f"recall {scores['macro']['recall']:.3f}"),
-        _tile("Weakest class", *((names[weakest], found) if scores["recall"][weakest] < 1 else ("none", "all rows of all classes found"))),
+        _tile("Weakest class", *((names[weakest], found) if scores["recall"][weakest] < 1 else
+                                 ("none", f"all {exam.unit}s of all classes found"))),
         _rows_tile(record),
     ]
 
@@ -85,7 +90,7 @@ def _number_tiles(record: Record) -> list[Html]:
 
 def _rows_tile(record: Record) -> Html:
     trained, tested = record.rows
-    return _tile("Rows tested", f"{tested:,}", f"never seen in training; {trained:,} were trained on")
+    return _tile(f"{record.examination.unit.capitalize()}s tested", f"{tested:,}", f"never seen in training; {trained:,} were trained on")
 
 
 def _tile(name: str, value: str, comment: str, baseline: str = "", bar: tuple[float, float] | None = None) -> Html:
@@ -106,8 +111,9 @@ def _learning(record: Record) -> Html:
     watched = [name for name in history if not name.startswith("val_")][:2]
     figures = [_curve(history, name) for name in watched] if history.epochs else []
     held = "val_loss" in history
-    caption = ("Validation rows were held out of the training part to see when to stop; the test rows play no part in these curves."
-               if held else "No rows were held out for validation, so these curves show how well the training rows were learnt.")
+    unit = record.examination.unit
+    caption = (f"Validation {unit}s were held out of the training part to see when to stop; the test {unit}s play no part in these curves."
+               if held else f"No {unit}s were held out for validation, so these curves show how well the training {unit}s were learnt.")
     if record.model.scaler is not None:
         caption += " The target was scaled to spread 1 for training: errors here are in units of its standard deviation."
     return _section("How it learnt", tag("p", f"The network {history.summary}; {history.seconds:.1f} s of training ({history.pace})."),
@@ -142,8 +148,8 @@ def _class_answers(exam: Examination) -> Html:
     figures.append(_figure(evaluation.calibration_figure(exam.y, exam.outputs), "calibration", "calibration",
                            "On the dotted line probabilities mean what they say; below it the network is too sure, above not enough."))
     confusion = (_confusion if len(names) <= MOST_CLASSES else _confusions)(scores["confusion_table"], names)
-    scale = tag("p", "Precision: of the rows named as this class, the share that is. Recall: of the rows of this class, the share that was "
-                "found. F1 is their harmonic mean.", class_="caption")
+    scale = tag("p", f"Precision: of the {exam.unit}s named as this class, the share that is. Recall: of the {exam.unit}s of this class, "
+                "the share that was found. F1 is their harmonic mean.", class_="caption")
     return _section("What it gets right and wrong", tag("div", tag("div", confusion), tag("div", _class_table(exam), scale), class_="pair"),
                     tag("div", *figures, class_="figures"))
 
@@ -177,7 +183,7 @@ def _class_table(exam: Examination) -> Html:
     rows = [(name, f"{p:.3f}", f"{r:.3f}", f"{f:.3f}", f"{n:,}") for name, p, r, f, n in zip(exam.classes or (), *columns, strict=True)]
     mean = exam.scores["macro"]
     rows.append(("mean of the classes", f"{mean['precision']:.3f}", f"{mean['recall']:.3f}", f"{mean['f1']:.3f}", f"{len(exam.y):,}"))
-    return table(("class", "precision", "recall", "F1", "test rows"), rows, numeric=1)
+    return table(("class", "precision", "recall", "F1", "test rows" if exam.unit == "row" else "images"), rows, numeric=1)
 
 
 def _number_answers(exam: Examination) -> Html:
@@ -195,17 +201,20 @@ def _number_answers(exam: Examination) -> Html:
 def _data(record: Record) -> Html:
     data, (trained, tested) = record.data, record.rows
     classes = f"{len(data.class_names)} classes" if data.class_names else "a number"
-    columns = " x ".join(map(str, data.x.shape[1:]))
-    facts = [("Source", data.source), ("Rows", f"{trained + tested:,}: {trained:,} to train on, {tested:,} to test"),
-             ("Division", record.split), ("Inputs", f"{columns} columns"), ("Target", f"{data.target_name}, {classes}")]
+    shape = " x ".join(map(str, data.x.shape[1:]))
+    inputs = f"images, {shape} (height x width x channels)" if data.files else f"{shape} columns"
+    facts = [("Source", data.source), (f"{data.unit.capitalize()}s", f"{trained + tested:,}: {trained:,} to train on, {tested:,} to test"),
+             ("Division", record.split), ("Inputs", inputs), ("Target", f"{data.target_name}, {classes}")]
     parts = [tag("dl", *(tag("div", tag("dt", name), tag("dd", text)) for name, text in facts))]
     if record.notes:
         parts += [tag("h3", "Notes"), tag("ul", *(tag("li", note) for note in record.notes))]
-    parts += [tag("h3", "Audit"), _findings(record.findings)]
+    parts += [tag("h3", "Audit"), _findings(record.findings, data.unit)]
     return _section("The data", *parts, _treatments(record))
 
 
-def _findings(findings: Sequence[Finding]) -> Html:
+def _findings(findings: Sequence[Finding], unit: str) -> Html:
+    if not findings and unit == "image":
+        return tag("p", "Nothing suspicious: no test image stands in the training part, no class is rare.")
     if not findings:
         return tag("p", "Nothing suspicious: no test row stands in the training part, no column gives the target away, "
                    "no class is rare, no column is constant or repeated.")
@@ -217,9 +226,11 @@ def _findings(findings: Sequence[Finding]) -> Html:
 def _treatments(record: Record) -> Html:
     rows = treatments(record.model.preprocessor)
     more = [(f"and {len(rows) - MOST_COLUMNS} more", "", "")] if len(rows) > MOST_COLUMNS else []
-    return tag("details", tag("summary", "What is done to each column before the network sees it"),
-               table(("column", "kind", "treatment"), rows[:MOST_COLUMNS] + more),
-               tag("p", "Fitted on the training rows alone and stored in the model file, which takes raw values.", class_="caption"))
+    what = "image" if record.model.preprocessor.pictures else "column"
+    return tag("details", tag("summary", f"What is done to each {what} before the network sees it"),
+               table((what if what == "column" else "", "kind", "treatment"), rows[:MOST_COLUMNS] + more),
+               tag("p", f"Fitted on the training {record.data.unit}s alone and stored in the model file, which takes raw values.",
+                   class_="caption"))
 
 
 def _choices(record: Record) -> Html:
@@ -239,7 +250,8 @@ def _repeat(record: Record) -> Html:
     recipe = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     return _section("How to repeat it", tag("pre", record.command), tag("p", f"Seed {record.model.network.seed}; with {recipe}. The same "
                     "command with the same versions gives the same weights, bit for bit, on the same kind of machine."),
-                    tag("p", "The model file takes raw, unscaled inputs:"), tag("pre", "deltarule predict model.safetensors NEW.csv"))
+                    tag("p", "The model file takes raw, unscaled inputs:"),
+                    tag("pre", f"deltarule predict model.safetensors {'NEW_IMAGES' if record.data.files else 'NEW.csv'}"))
 
 
 def _section(title: str, *content: str) -> Html:

@@ -65,6 +65,15 @@ li { overflow-wrap: anywhere; }
 .badge { display: inline-block; padding: 0 9px; border-radius: 9px; font-size: 12.5px; font-weight: 650;
   color: #ffffff; background: #5d6975; }
 .badge.warning { color: #000000; background: #f0b43c; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(128px, 1fr)); gap: 16px 14px; }
+.card { min-width: 0; font-size: 13.5px; line-height: 1.4; }
+.card figcaption { color: var(--ink); overflow-wrap: anywhere; }
+.card .file { margin: 1px 0 0; color: var(--muted); font-size: 12px; overflow-wrap: anywhere; }
+.picture { display: block; width: 128px; height: 128px; object-fit: contain; margin-bottom: 5px; background: var(--wash); }
+.hit .picture { outline: 3px solid var(--blue); }
+.miss .picture { outline: 3px solid var(--orange); }
+.crisp { image-rendering: pixelated; }
+h3 .caption { font-weight: 400; }
 details { margin-top: 18px; }
 summary { cursor: pointer; font-weight: 600; }
 pre { margin: 8px 0; padding: 10px 14px; background: var(--wash); border-radius: 8px; overflow-x: auto; font-size: 14px;
