@@ -19,7 +19,6 @@ from deltarule.training import prepare
 
 ROWS = 64           # images that go through the network at a time
 BRIGHT = 1e4        # of the one pixel that every maximum is to choose
-NOISES = 3          # images of noise that are tried before single pixels
 
 
 @compiled("layer", "path", "dtype")
@@ -63,7 +62,7 @@ class Sight:
         params = unflatten({path: _generic(shape, rng) for path, (_, shape) in self.plan.params.items()})
         state = unflatten({path: init(rng, shape).astype(float) for path, (init, shape) in self.plan.state.items()})
         space = self.input_shape[:-1]
-        noise = self._pull("float64", params, state, unit, rng.uniform(0.5, 1.5, (NOISES, *self.input_shape)))
+        noise = self._pull("float64", params, state, unit, rng.uniform(0.5, 1.5, (ROWS, *self.input_shape)))
         found = np.any(noise != 0, axis=(0, -1), keepdims=True).reshape(space)
         for back, bright in ((0.0, 1.0), (1.0, BRIGHT)):
             for places in np.array_split(np.argwhere(~found), math.ceil((~found).sum() / ROWS)) if not found.all() else ():
@@ -79,7 +78,8 @@ class Sight:
         total = np.zeros(self.input_shape[:-1])
         for start in range(0, len(features), ROWS):
             part = features[start:start + ROWS]
-            filled = np.concatenate([part, np.repeat(part[:1], ROWS - len(part), axis=0)])
+            more = (1 << (len(part) - 1).bit_length()) - len(part)
+            filled = np.concatenate([part, np.repeat(part[:1], more, axis=0)])
             pulls = self._pull(self.dtype, self.params, self.state, unit, filled, fair=True)[:len(part)]
             total += np.sum(np.square(pulls, dtype=float), axis=(0, -1))
         return np.sqrt(total / (len(features) * self.input_shape[-1]))
