@@ -37,7 +37,7 @@ def filters(net: Network, path: str, *, channel: int | None = None, columns: int
     if channel is not None:
         check_whole("channel", channel, 0)
         if channel >= C:
-            raise DeltaruleError(f"{path} has {C} input channels, numbered from 0; received channel {channel}")
+            raise DeltaruleError(f"{path} has {C} input channel{'' if C == 1 else 's'}, numbered from 0; received channel {channel}")
     titles = [f"{m}" for m in range(M)]
     if K.ndim == 3:
         return image_grid(K.transpose(2, 1, 0), titles, columns, label="weight (channels down, steps across)")

@@ -12,7 +12,7 @@ import numpy as np
 
 import deltarule as dr
 from deltarule.lessons.board import Board
-from deltarule.lessons.expectations import at_least, at_most, equals
+from deltarule.lessons.expectations import at_least, equals, near
 
 ROWS = (31,)
 EQUATIONS = ("size:    r_l = r_(l-1) + (D_l (k_l - 1)) j_(l-1),   r_0 = 1",
@@ -49,8 +49,9 @@ def _equal(board: Board) -> None:
     for name, (layers, shape) in NETWORKS.items():
         field = dr.Network(layers, shape).receptive_field("")
         units = {tuple(0 for _ in field.units), field.unit(), tuple(n - 1 for n in field.units)}
-        equal.append(all(np.array_equal(field.pixels(unit), field.measured(unit)) for unit in units))
-        pixels = int(field.measured().sum())
+        measured = {unit: field.measured(unit) for unit in units}
+        equal.append(all(np.array_equal(field.pixels(unit), seen) for unit, seen in measured.items()))
+        pixels = int(measured[field.unit()].sum())
         rows.append([name, *(" x ".join(f"{v:g}" for v in values) for values in (field.size, field.stride, field.start)), pixels])
     board.table(["network", "size", "stride", "middle of the first", "pixels measured, unit in the middle"], rows)
     board.number("analytic and measured field are equal, pixel for pixel", equal, equals([True] * len(NETWORKS)))
@@ -71,7 +72,7 @@ def _growth(board: Board) -> None:
 
 
 def _dilation(board: Board) -> None:
-    nets = {name: dr.Network([dr.Conv2D(1, 3, dilation=D) for D in dilations], (39, 39, 1))
+    nets = {name: dr.Network([dr.Conv2D(1, 3, dilation=D) for D in dilations], (31, 31, 1))
             for name, dilations in {"1, 1, 1": (1, 1, 1), "1, 2, 4": (1, 2, 4), "2, 4, 8": (2, 4, 8), "4, 4, 4": (4, 4, 4)}.items()}
     rows = []
     for name, net in nets.items():
@@ -91,21 +92,38 @@ def _effective(board: Board) -> None:
     board.say("Not all of the field counts alike: many ways lead from the middle to the unit, and only one from a corner. The gradient, "
               "averaged over random networks, falls off from the middle like a Gaussian (Luo et al. 2016), whose width grows "
               "only as the square root of the depth.")
-    x, powers, shares = np.zeros((1, 33, 33, 1)), [], []
+    x, powers = np.zeros((1, 33, 33, 1)), []
     for depth in (4, 8):
         layers = [dr.Conv2D(8, 3, padding="same")] * depth
-        fields = [dr.Network(layers, (33, 33, 1), seed=seed).receptive_field(f"conv2d_{depth}") for seed in range(4)]
+        fields = [dr.Network(layers, (33, 33, 1), seed=seed).receptive_field(f"conv2d_{depth}") for seed in range(16)]
         powers.append(np.mean([field.effective(x) ** 2 for field in fields], axis=0))
-        shares.append(float(np.sum(powers[-1] >= 0.0455 * powers[-1].max())) / fields[0].size[0] ** 2)     # within two widths, e^-2 e^-1.09
-    widths = [np.sqrt(np.sum(power * (np.mgrid[:33, :33][0] - 16) ** 2) / power.sum()) for power in powers]
-    board.table(["layers", "size of the field", "width of the Gaussian", "share of the field within 4.5% of the largest power"],
-                [[depth, 2 * depth + 1, float(width), share] for depth, width, share in zip((4, 8), widths, shares, strict=True)])
-    board.number("width, 8 layers over 4 (the square root of 2 is 1.41; the size grows by 1.89)", widths[1] / widths[0], at_most(1.7))
+    widths = [float(np.sqrt(np.sum(power * (np.mgrid[:33, :33][0] - 16) ** 2) / power.sum())) for power in powers]
+    board.say("For random weights the squares of the gradient spread like a walk with steps of -1, 0 and 1: their variance is 2/3 a layer.")
+    board.table(["layers", "size of the field", "width of the Gaussian", "sqrt(2/3 layers)"],
+                [[depth, 2 * depth + 1, width, np.sqrt(2 / 3 * depth)] for depth, width in zip((4, 8), widths, strict=True)])
+    for depth, width in zip((4, 8), widths, strict=True):
+        board.number(f"width after {depth} layers", width, near(round(float(np.sqrt(2 / 3 * depth)), 3), 0.25))
+    board.number("width, 8 layers over 4, while the size grows by 1.89", widths[1] / widths[0], near(round(np.sqrt(2), 3), 0.15))
     board.number("the middle 3 x 3 pixels hold, over what they would evenly", powers[1][15:18, 15:18].sum() / powers[1].sum() / (9 / 289),
                  at_least(2))
-    board.figure("effective", dr.figures.receptive_field(
-        dr.Network([dr.Conv2D(8, 3, padding="same")] * 8, (33, 33, 1)).receptive_field("conv2d_8"), x),
-        "the gradient of one unit eight layers up: within its field of 17 x 17 pixels, the frame, the middle counts most")
+    board.figure("effective", _gaussians(powers), "the gradient of one unit, root mean square over 16 random networks, four and eight "
+                 "layers up: within its field, the frame, the middle counts most")
+
+
+def _gaussians(powers: list[np.ndarray]) -> Any:
+    from matplotlib.patches import Rectangle
+
+    fig, axes = dr.figures.panels(columns=2, width=4.0, height=3.2)
+    for ax, power, depth in zip(axes, powers, (4, 8), strict=True):
+        ax.grid(visible=False)
+        drawn = ax.imshow(np.sqrt(power / power.max()), cmap="viridis", vmin=0, vmax=1)
+        ax.add_patch(Rectangle((15.5 - depth, 15.5 - depth), 2 * depth + 1, 2 * depth + 1, fill=False, edgecolor=dr.figures.RED,
+                               linewidth=1.6))
+        ax.set_title(f"{depth} layers of 3 x 3", fontsize=10)
+        ax.set_xlabel("pixel across")
+        ax.set_ylabel("pixel down")
+    fig.colorbar(drawn, ax=axes).set_label("gradient, largest = 1", fontsize=9)
+    return fig
 
 
 def _dilated(nets: dict[str, dr.Network]) -> Any:

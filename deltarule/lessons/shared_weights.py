@@ -97,9 +97,11 @@ def _elsewhere(board: Board) -> None:
 
 
 def scene() -> np.ndarray:
-    """An image (1, SIDE, SIDE, 1) with an object that is far from the border."""
+    """An image (1, SIDE, SIDE, 1) with a ring and a bar in it, far from the border."""
     x = np.zeros((1, SIDE, SIDE, 1))
-    x[0, 10:15, 10:15] = np.random.default_rng(5).uniform(0.2, 1, (5, 5, 1))
+    down, across = np.mgrid[-4:5, -4:5]
+    x[0, 6:15, 9:18, 0] = np.clip(1.3 - np.abs(np.hypot(down, across) - 3.5), 0, 1)
+    x[0, 10, 9:18] = 1
     return x
 
 
@@ -118,7 +120,8 @@ def figures(n: int, corner: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _maps(x: np.ndarray, moved: np.ndarray, maps: np.ndarray, shifted: np.ndarray) -> Any:
     """Two rows of small images, the maps cut to the size that they have in common with the images."""
     rows = []
+    shown = np.sort(np.argsort(maps.sum(axis=(0, 1, 2)))[-3:])
     for image, h in ((x, maps), (moved, shifted)):
-        rows += [image[0, 1:-1, 1:-1, 0], *np.moveaxis(h[0] / maps.max(), -1, 0)[[0, 2, 4]]]
-    titles = ["image", "map 0", "map 2", "map 4", "shifted", "map 0", "map 2", "map 4"]
+        rows += [image[0, 1:-1, 1:-1, 0], *np.moveaxis(h[0] / maps.max(), -1, 0)[shown]]
+    titles = [*(["image", *(f"map {m}" for m in shown)]), *(["shifted", *(f"map {m}" for m in shown)])]
     return dr.figures.image_grid(np.stack(rows), titles, columns=4, size=1.5, label="ink, activation")
