@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from deltarule.arguments import valid_seed
 from deltarule.checks import checked_number
 from deltarule.data.arrays import as_array
 from deltarule.errors import DeltaruleError, ShapeError
@@ -60,7 +61,8 @@ def saliency(net: Network, x: Any, target: Any = None, method: str = "gradient",
         elif method == "occlusion":
             extras = _baseline(net, baseline), methods.windows(shape, *_covers(net, window, stride)).astype(net.dtype)
         elif method == "smoothgrad":
-            extras = (checked_number("noise", noise, least=0), jax.random.key(seed), checked_number("samples", samples, 1, whole=True))
+            key = jax.random.key(valid_seed(seed))
+            extras = checked_number("noise", noise, least=0), key, checked_number("samples", samples, 1, whole=True)
         elif method == "grad_cam":
             extras = (_maps(net, layer),)
         repeats = {"integrated_gradients": steps, "smoothgrad": samples, "occlusion": len(extras[-1]) if method == "occlusion" else 1}
@@ -97,7 +99,7 @@ def maximize(net: Network, layer: str, unit: Any = None, *, norm: float | None =
         norms = [checked_number("norm", norm, above=0)] * len(units)
     whole = checked_number("steps", steps, 1, whole=True), checked_number("jitter", jitter, 0, whole=True)
     rates = checked_number("rate", rate, above=0), checked_number("smooth", smooth, least=0, most=1)
-    start = np.broadcast_to(np.random.default_rng(seed).normal(size=net.input_shape), (len(units), *net.input_shape))
+    start = np.broadcast_to(np.random.default_rng(valid_seed(seed)).normal(size=net.input_shape), (len(units), *net.input_shape))
     quick = len(units) * net.summary().multiply_adds * steps <= LITTLE_WORK
     with precision(net.dtype):
         given = [np.asarray(value, net.dtype) for value in (start, norms, *rates)]
@@ -122,7 +124,8 @@ class Patches(NamedTuple):
 def top_patches(net: Network, layer: str, channel: int, x: Any, count: int = 9) -> Patches:
     """The `count` patches of x (n, *input_shape) that excite one feature map of a layer most, cut out by its receptive field (row 34).
 
-    Of every row the place of the largest pre-activation counts, so that all patches come from different rows (Zeiler and Fergus 2014).
+    Of every row the place of the largest pre-activation counts, so that all patches come from different rows (Zeiler and Fergus 2014); of
+    fewer rows there are fewer patches.
     Raises DeltaruleError for an unknown layer or channel, for inputs without space, and for a count below 1.
 
     >>> import deltarule as dr

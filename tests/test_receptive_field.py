@@ -157,6 +157,7 @@ def test_the_summary_shows_the_fields_of_networks_with_windows():
     assert [row.receptive_field for row in net.summary().rows] == [(3, 3), (4, 4), (4, 4), (8, 8)]
     assert "4 x 4" in lines[4]
     assert "receptive" not in str(dr.Network([dr.Flatten(), dr.Dense(2)], (8, 9, 1)).summary())
+    assert "receptive" not in str(dr.Network([dr.Dense(16), dr.Reshape((4, 4, 1)), dr.Conv2D(1, 3)], 7).summary())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -223,6 +223,8 @@ def test_the_strongest_patches_are_the_largest_activations_of_the_trace():
     (lambda: dr.maximize(NET, "conv2d_1", []), DeltaruleError, r"unit expected at least one unit, received an empty list"),
     (lambda: dr.maximize(NET, "conv2d_1", norm=0), DeltaruleError, r"norm expected a finite number above 0, received 0"),
     (lambda: dr.maximize(NET, "conv2d_1", smooth=2), DeltaruleError, r"smooth expected a finite number of at least 0 and at most 1"),
+    (lambda: dr.maximize(NET, "conv2d_1", seed=-1), DeltaruleError, r"seed expected a whole number from 0 to 2\*\*32 - 1, received -1"),
+    (lambda: dr.saliency(NET, X, method="smoothgrad", seed="a"), DeltaruleError, r"seed expected a whole number .* received 'a'"),
     (lambda: dr.maximize(1, "conv2d_1"), DeltaruleError, r"maximize looks into a Network, received int"),
     (lambda: dr.top_patches(NET, "conv2d_1", 9, X), DeltaruleError, r"conv2d_1 has 5 channels, numbered from 0; received channel 9"),
     (lambda: dr.top_patches(NET, "conv2d_1", 1, X, 0), DeltaruleError, r"count expected a whole number of at least 1, received 0"),

@@ -263,9 +263,10 @@ def field_of(walk: Walk, path: str) -> tuple[tuple[int, ...], Spans]:
 
 
 def sizes(walk: Walk) -> dict[str, tuple[int, ...]]:
-    """The sizes of the receptive fields by layer, in a network that has windows; those that are not known are left out."""
+    """The sizes of the receptive fields by layer, in a network over images that has windows; what is not known is left out."""
     found: dict[str, tuple[int, ...]] = {}
-    if not any(isinstance(reach(visit.layer, visit.input_shape[1:]), tuple) for visit in walk.visits.values()):
+    windows = any(isinstance(reach(visit.layer, visit.input_shape[1:]), tuple) for visit in walk.visits.values())
+    if not (windows and has_space(walk.visits[""].input_shape[1:])):
         return found
     for path in walk.visits:
         with contextlib.suppress(DeltaruleError):
