@@ -89,9 +89,12 @@ if TYPE_CHECKING:
     from deltarule.model import Model as Model
     from deltarule.model import load as load
     from deltarule.preflight import check as check
+    from deltarule.seeing import maximize as maximize
+    from deltarule.seeing import saliency as saliency
+    from deltarule.seeing import top_patches as top_patches
 
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
-         "check": "deltarule.preflight"}
+         "check": "deltarule.preflight", "saliency": "deltarule.seeing", "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing"}
 _MODULES = ("figures", "lessons", "textbook")
 
 

@@ -1,6 +1,5 @@
 """Network: an architecture and its parameters. Build it, train it, ask it, save it."""
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,8 @@ from deltarule.data.arrays import aligned, as_array
 from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
 from deltarule.files import StrPath
 from deltarule.glass.findings import Findings
+from deltarule.glass.receptive_field import ReceptiveField, Walk, receptive_field
+from deltarule.glass.sight import Sight
 from deltarule.glass.summary import Summary, summarize
 from deltarule.glass.trace import Trace, watch, watch_both_ways
 from deltarule.layers.composition import as_layer
@@ -24,6 +25,7 @@ from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
 from deltarule.losses import CrossEntropy, Loss
 from deltarule.losses import loss as resolve_loss
 from deltarule.ops.compiling import compiled
+from deltarule.ops.compiling import precision as _precision
 from deltarule.optimizers import optimizer as resolve_optimizer
 from deltarule.rowwise import metric
 from deltarule.spec import from_json, to_json
@@ -145,6 +147,18 @@ class Network:
 
         rate = self.training.get("optimizer", {}).get("learning_rate")
         return Trace(passed, self.params, self.plan.visits, targets, again, rate if isinstance(rate, (int, float)) else None)
+
+    def receptive_field(self, path: str) -> ReceptiveField:
+        """Which pixels of the input the units of the layer at `path` see: `.size`, `.stride`, `.of(unit)`, `.measured(unit)`.
+
+        Raises DeltaruleError for an unknown layer, and where inputs have no space or a layer of one's own does not say what it sees.
+
+        >>> import deltarule as dr
+        >>> dr.Network([dr.Conv2D(8, 3, dilation=2), dr.Conv2D(8, 3)], input_shape=(28, 28, 1)).receptive_field("conv2d_2").size
+        (7, 7)
+        """
+        sight = Sight(self.layer, path, self.input_shape, self.dtype, self.params, self.state, self.plan)
+        return receptive_field(Walk(self.layer, self.plan.visits), path, sight)
 
     def doctor(self, x: Any, y: Any = None, *, validation: Any = None, loss: str | Loss = "auto",
                learning_rate: float | None = None) -> Findings:
@@ -382,10 +396,3 @@ def _subset(rows: Rows, which: np.ndarray) -> Rows:
         return Rows(rows.x[which], rows.y[which], None)
     weights = rows.weights[which]
     return Rows(rows.x[which], rows.y[which], weights / weights.mean())
-
-
-@contextlib.contextmanager
-def _precision(dtype: str) -> Iterator[None]:
-    """Within it JAX computes in float64 where the network does."""
-    with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
-        yield

@@ -23,7 +23,7 @@ FLOORS = [
     {"training", "glass"},
     {"arguments"},
     {"network"},
-    {"figures"},
+    {"figures", "seeing"},
     {"automatic"},
     {"model"},
     {"examination"},

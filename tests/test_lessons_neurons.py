@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import nnls
-from scipy.signal import correlate2d
 from scipy.special import expit
 from scipy.stats import norm
 
@@ -236,18 +235,6 @@ def test_firing_rate_sees_a_neuron_that_is_too_slow(monkeypatch):
 
 
 # ------------------------------------------------------------- visual cortex
-
-
-def test_visual_cortex_layer_is_a_cross_correlation():
-    net = dr.Network(visual_cortex.Filters(count=3, size=5), input_shape=(11, 13), dtype="float64")
-    x = np.random.default_rng(0).normal(size=(2, 11, 13))
-    a = net.trace(x)[""].preactivation
-    assert a.shape == (2, 7, 9, 3)
-    W = net.params["weights"].reshape(5, 5, 3)
-    for n in range(2):
-        for c in range(3):
-            np.testing.assert_allclose(a[n, :, :, c], correlate2d(x[n], W[:, :, c], mode="valid"), atol=1e-12)
-    np.testing.assert_array_equal(net.predict(x), np.maximum(a, 0))
 
 
 def test_visual_cortex_fit_finds_a_gabor_function_and_not_noise():

@@ -6,6 +6,10 @@ from deltarule.figures.fitted import fit_with_units as fit_with_units
 from deltarule.figures.functions import activations as activations
 from deltarule.figures.functions import neuron as neuron
 from deltarule.figures.images import image_grid as image_grid
+from deltarule.figures.maps import feature_maps as feature_maps
+from deltarule.figures.maps import filters as filters
+from deltarule.figures.maps import receptive_field as receptive_field
+from deltarule.figures.maps import saliency as saliency
 from deltarule.figures.regions import decision_regions as decision_regions
 from deltarule.figures.saving import save as save
 from deltarule.figures.surface import loss_surface as loss_surface

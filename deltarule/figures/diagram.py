@@ -6,11 +6,11 @@ import numpy as np
 
 from deltarule.errors import DeltaruleError
 from deltarule.figures.boxes import boxes
-from deltarule.figures.frame import NEGATIVE, POSITIVE, SMALL, check_whole, join
+from deltarule.figures.frame import NEGATIVE, POSITIVE, SMALL, UNSEEN, check_whole, join
 from deltarule.glass.evaluation import plain
 from deltarule.glass.style import GREEN
 from deltarule.glass.trace import Trace
-from deltarule.layers import Activation, Dense, Dropout, Flatten, Sequential
+from deltarule.layers import Activation, Dense, Dropout, SpatialDropout
 from deltarule.layers.activation import ActivationLayer
 from deltarule.layers.scope import get
 from deltarule.network import Network
@@ -77,11 +77,11 @@ def _columns(net: Network, most: int) -> list[Column] | None:
                 inputs = visit.input_shape[1]
                 found.append((None, ["input", _count(inputs), *waiting], inputs))
             found.append((visit.path, [visit.path or "dense", _count(layer.units), *_activation(layer.activation)], layer.units))
-        elif isinstance(layer, Dropout):
+        elif isinstance(layer, (Dropout, SpatialDropout)):
             notes.append(f"dropout {layer.rate:g}")
         elif isinstance(layer, (Activation, ActivationLayer)):
             notes.extend(_activation(layer.function if isinstance(layer, Activation) else layer))
-        elif not isinstance(layer, (Flatten, Sequential)):
+        elif not isinstance(layer, UNSEEN):
             return None
     if not found:
         return None

@@ -7,13 +7,14 @@ import numpy as np
 
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.glass.style import BLUE, COLOURS, RED, figure
-from deltarule.layers import Dropout, Flatten, Sequential
+from deltarule.layers import Dropout, Flatten, Sequential, SpatialDropout
 from deltarule.network import Network
 from deltarule.training import prepare
 
 POSITIVE, NEGATIVE = BLUE, RED
 SIGNED, UNSIGNED = "RdBu", "viridis"     # colour maps: red below zero, blue above; and for what has no sign
 PAIRS = (0, 1), (-1, 1)                 # the targets of one output: binary, bipolar
+UNSEEN = Sequential, Flatten, Dropout, SpatialDropout     # layers that hand on, when predicting, what they are given
 SMALL = 8                               # points: the smallest letters of any figure
 
 
@@ -35,7 +36,7 @@ def rows_of(net: Network, x: Any, inputs: int, what: str) -> np.ndarray:
 def with_activation(net: Network, values: dict[str, np.ndarray]) -> list[str]:
     """The paths of the layers that hand on an activation of their own, in order."""
     return [visit.path for visit in net.plan.visits if join(visit.path, "activation") in values
-            and not isinstance(visit.layer, (Sequential, Flatten, Dropout))]
+            and not isinstance(visit.layer, UNSEEN)]
 
 
 def join(*names: str) -> str:

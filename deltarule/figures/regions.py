@@ -7,9 +7,9 @@ import numpy as np
 
 from deltarule.data.arrays import as_features
 from deltarule.errors import DataError, DeltaruleError, ShapeError
-from deltarule.figures.frame import SMALL, UNSIGNED, as_classes, colour, join, limits, named, panel, rows_of, scatter_classes
+from deltarule.figures.frame import SMALL, UNSEEN, UNSIGNED, as_classes, colour, join, limits, named, panel, rows_of, scatter_classes
 from deltarule.glass.evaluation import plain
-from deltarule.layers import Dense, Dropout, Flatten, Sequential
+from deltarule.layers import Dense
 from deltarule.layers.scope import get
 from deltarule.network import Network
 
@@ -158,7 +158,7 @@ def _first_dense(net: Network) -> str | None:
     for visit in net.plan.visits:
         if isinstance(visit.layer, Dense):
             return None if visit.layer.activation in ("softmax", "log_softmax") else visit.path
-        if not isinstance(visit.layer, (Sequential, Flatten, Dropout)):
+        if not isinstance(visit.layer, UNSEEN):
             return None
     return None
 

@@ -1,4 +1,4 @@
-"""The summary of a network: layers, shapes, parameters and multiply-adds, counted in the program itself, not by formula."""
+"""The summary of a network: layers, shapes, parameters, receptive fields, and multiply-adds as counted in the program itself."""
 
 import itertools
 import math
@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from deltarule import kernels
+from deltarule.glass.receptive_field import Walk, sizes
 from deltarule.layers.forward import forward
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Plan, unflatten
@@ -16,13 +17,17 @@ from deltarule.layers.scope import Plan, unflatten
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """One layer: its path, its class, the shape that leaves it (without the batch), its parameters, its multiply-adds for one row."""
+    """One layer: its path, its class, the shape that leaves it (without the batch), its parameters, its multiply-adds for one row.
+
+    `receptive_field` is the size of the part of an image that its units see; None without space, and where it is not known.
+    """
 
     path: str
     layer: str
     output_shape: tuple[int, ...]
     parameters: int
     multiply_adds: int
+    receptive_field: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,17 @@ class Summary:
         return sum(row.multiply_adds for row in self.rows)
 
     def __str__(self) -> str:
-        header = ("layer", "kind", "output shape", "parameters", "multiply-adds")
-        body = [("input", "", str(self.input_shape), "", "")]
-        body += [(row.path, row.layer, str(row.output_shape), f"{row.parameters:,}", f"{row.multiply_adds:,}") for row in self.rows]
-        total = ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
-        widths = [max(len(line[i]) for line in (header, *body, total)) for i in range(5)]
-        ruler = "  ".join("-" * width for width in widths)
+        header = ("layer", "kind", "output shape", "receptive field", "parameters", "multiply-adds")
+        body = [("input", "", str(self.input_shape), "", "", "")]
+        body += [(row.path, row.layer, str(row.output_shape), " x ".join(map(str, row.receptive_field or ())), f"{row.parameters:,}",
+                  f"{row.multiply_adds:,}") for row in self.rows]
+        total = ("total", "", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
+        columns = [i for i in range(len(header)) if i != 3 or any(row.receptive_field for row in self.rows)]
+        widths = {i: max(len(line[i]) for line in (header, *body, total)) for i in columns}
+        ruler = "  ".join("-" * width for width in widths.values())
 
         def line(cells: tuple[str, ...]) -> str:
-            left = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
-            return "  ".join(left + [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)])
+            return "  ".join(cells[i].ljust(width) if i < 4 else cells[i].rjust(width) for i, width in widths.items())
 
         return "\n".join(text.rstrip() for text in (line(header), ruler, *map(line, body), ruler, line(total)))
 
@@ -69,6 +75,7 @@ def summarize(layer: Layer, plan: Plan, input_shape: tuple[int, ...], dtype: str
     for path, count in _multiply_adds(program.jaxpr, ""):
         counted[path] = counted.get(path, 0) + count
     paths = [visit.path for visit in plan.visits]
+    fields = sizes(Walk(layer, plan.visits))
     rows = []
     for visit in plan.visits:
         if any(other.startswith(visit.path + "/") or (not visit.path and other) for other in paths):
@@ -76,7 +83,8 @@ def summarize(layer: Layer, plan: Plan, input_shape: tuple[int, ...], dtype: str
         inside = [(path, shape) for path, (_, shape) in plan.params.items() if _is_inside(path, visit.path)]
         rows.append(SummaryRow(visit.path, type(visit.layer).__name__, visit.output_shape[1:],
                                sum(math.prod(shape) for _, shape in inside),
-                               sum(count for path, count in counted.items() if _is_inside(path, visit.path))))
+                               sum(count for path, count in counted.items() if _is_inside(path, visit.path)),
+                               fields.get(visit.path)))
     return Summary(input_shape, tuple(rows))
 
 

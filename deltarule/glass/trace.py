@@ -219,11 +219,13 @@ class Trace:
             raise DeltaruleError(f"there are {len(self)} examples, numbered from 0; received {number}")
         return self._again(number)
 
-    def explain(self, path: str, unit: int = 0, example: int = 0, weight: int | None = None, learning_rate: float | None = None) -> Any:
+    def explain(self, path: str, unit: Any = 0, example: int = 0, weight: Any = None, learning_rate: float | None = None) -> Any:
         """The lecture's equations for one unit with the numbers in them: forward value, delta, and one weight's update.
 
         `weight` is the number of the input whose weight is updated (default: the one with the largest gradient), `learning_rate` that of
-        the step (default: of the last training, 0.1 before any). Printing shows text, `.latex` holds the formulas.
+        the step (default: of the last training, 0.1 before any). In a convolution or pooling `unit` is a place and a map (p, q, m), or a
+        map alone, whose strongest unit is taken, and `weight` a place of the kernel and a channel (i, j, c). Printing shows text,
+        `.latex` holds the formulas.
         Raises DeltaruleError for an unknown layer, unit, example or weight.
         """
         from deltarule.glass.explain import explain

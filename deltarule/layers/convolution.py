@@ -207,12 +207,13 @@ class TransposedConvolution(Layer):
         """h = g(a), a[o S + k - P, m] += sum_c x[o, c] K[k, c, m], then + b[m]."""
         check_images_of(self, x, self.axes)
         kernel, stride = each(self, "kernel", self.axes, whole(1)), each(self, "stride", self.axes, whole(1))
-        space, padding = zip(*map(self._grown, x.shape[1:-1], kernel, stride, self._padding(kernel, stride)), strict=True)
+        space, padding = zip(*map(self._grown, x.shape[1:-1], kernel, stride, self.cut(kernel, stride)), strict=True)
         K = scope.param("weights", _initial(self), (*kernel, x.shape[-1], self.filters))
         a = convolve_transposed(x, jnp.swapaxes(K, -1, -2), space, stride, padding, (1,) * self.axes)
         return activate(self.activation, _biased(self, a, scope), scope)
 
-    def _padding(self, kernel: tuple[int, ...], stride: tuple[int, ...]) -> list[Sides]:
+    def cut(self, kernel: tuple[int, ...], stride: tuple[int, ...]) -> list[Sides]:
+        """What is cut off the output before and behind, for each axis."""
         if self.padding == "valid":
             return [(0, 0)] * self.axes
         if self.padding == "same":      # what is cut away so that H_out = H S, one more behind where it is odd

@@ -15,7 +15,7 @@ ROWS = (16,)
 EQUATIONS = ("a^k = h^(k-1) W^k + b^k,   h^k = g(a^k),   h^0 = x,   k = 1 ... L + 1",
              "parameters:  sum_k (n_(k-1) + 1) n_k",
              "convolution of C channels with K kernels of k x k:  k k C K weights")
-PARTS = ("dr.Dense", "dr.Flatten", "dr.Network.summary", "dr.Network.trace", "dr.textbook.forward",
+PARTS = ("dr.Dense", "dr.Flatten", "dr.Conv2D", "dr.Network.summary", "dr.Network.trace", "dr.textbook.forward",
          "dr.figures.network")
 
 
@@ -28,7 +28,8 @@ def teach(board: Board) -> None:
 
 def _image(board: Board) -> None:
     net = dr.Network([dr.Flatten(), dr.Dense(100, "relu")], input_shape=(32, 32, 3))
-    dense, convolution = net.params["dense_1"]["weights"].size, 3 * 3 * 3 * 64
+    kernels = dr.Network([dr.Conv2D(64, 3, "relu", padding="same")], input_shape=(32, 32, 3))
+    dense, convolution = net.params["dense_1"]["weights"].size, kernels.params["conv2d_1"]["weights"].size
     board.say("A colour image of 32 x 32 pixels, seen by 100 units, all to all. Beside it a convolution with 64 kernels of 3 x 3 pixels, "
               "whose weights are used at every place of the image:")
     board.table(["layer", "weights", "formula"], [["dense, 100 units", dense, "(32 * 32 * 3) * 100"],

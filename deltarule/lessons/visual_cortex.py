@@ -5,10 +5,8 @@ Simple cells in V1, the first area of the visual cortex, answer to edges and bar
 network that learns to tell orientations starts from random weights, and nobody tells it what a filter should look like.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 import deltarule as dr
@@ -18,38 +16,10 @@ from deltarule.lessons.expectations import at_least, at_most, equals
 ROWS = (9,)
 EQUATIONS = ("a[p, q, c] = sum_ij W[i, j, c] x[p + i, q + j] + b[c],   h = relu(a)      one filter, every place",
              "Gabor: A exp(-u^2 / (2 s_u^2) - v^2 / (2 s_v^2)) cos(2 pi f u + phi),   u and v along and across the wave")
-PARTS = ("dr.Layer", "dr.Network.fit", "dr.Network.trace", "dr.figures.image_grid")
+PARTS = ("dr.Conv2D", "dr.GlobalAveragePool", "dr.Network.fit", "dr.Network.trace", "dr.figures.image_grid")
 
 SIZE, FILTERS, SIDE, ORIENTATIONS, NOISE = 7, 8, 13, 8, 0.5
 STARTS = [(width, phase) for width in (1.5, 3.0) for phase in (0.0, np.pi / 2)]     # from which a Gabor function is fitted
-
-
-@dataclass(frozen=True)
-class Filters(dr.Layer):
-    """`count` filters of `size` x `size`, slid over an image: (n, height, width) -> (n, height - size + 1, width - size + 1, count)."""
-
-    count: int
-    size: int
-
-    def __call__(self, x: Any, scope: Any) -> Any:
-        """h = relu(a), a = patches W + b."""
-        k = self.size
-        height, width = x.shape[1] - k + 1, x.shape[2] - k + 1
-        patches = jnp.stack([x[:, i:i + height, j:j + width] for i in range(k) for j in range(k)], axis=-1)
-        W = scope.param("weights", dr.initializers.Normal(1 / k), (k * k, self.count))
-        b = scope.param("bias", dr.initializers.Zeros(), (self.count,))
-        a = patches @ W
-        a = scope.tap("preactivation", a + jnp.broadcast_to(b, a.shape))
-        return scope.tap("activation", dr.activations.relu(a))
-
-
-@dataclass(frozen=True)
-class MeanOverPlaces(dr.Layer):
-    """The mean of each feature map: (n, height, width, count) -> (n, count)."""
-
-    def __call__(self, x: Any, scope: Any) -> Any:
-        """h_c = mean over p, q of x[p, q, c]."""
-        return scope.tap("activation", x.mean(axis=(1, 2)))
 
 
 def teach(board: Board) -> None:
@@ -57,8 +27,10 @@ def teach(board: Board) -> None:
     x, y = scenes(1200, seed=0)
     board.say(f"The task: images of {SIDE} x {SIDE} pixels hold an edge or a bar, dark or bright, somewhere, under noise; "
               f"which of {ORIENTATIONS} orientations has it? The network: {FILTERS} filters of {SIZE} x {SIZE}, slid over "
-              "the image (a small layer defined in this lesson), ReLU, the mean over all places, and a softmax.")
-    net = dr.Network([Filters(FILTERS, SIZE), MeanOverPlaces(), dr.Dense(ORIENTATIONS, "softmax")], input_shape=(SIDE, SIDE), seed=0)
+              "the image, ReLU, the mean over all places, and a softmax.")
+    layers = [dr.Conv2D(FILTERS, SIZE, "relu", weights=dr.initializers.Normal(1 / SIZE)), dr.GlobalAveragePool(),
+              dr.Dense(ORIENTATIONS, "softmax")]
+    net = dr.Network(layers, input_shape=(SIDE, SIDE, 1), seed=0)
     before = images(net)
     net.fit(x, y, optimizer=dr.Adam(0.005), epochs=20, batch_size=50, l2=0.003, progress=False)
     board.number("accuracy on new images", net.evaluate(*scenes(500, seed=1))["accuracy"], at_least(0.85))
@@ -96,13 +68,13 @@ def teach(board: Board) -> None:
 
 
 def scenes(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Edges and bars (n, SIDE, SIDE) and the number of their orientation (n,)."""
+    """Edges and bars (n, SIDE, SIDE, 1) and the number of their orientation (n,)."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, ORIENTATIONS, n)
     distance = across(np.pi * y / ORIENTATIONS, SIDE) - rng.uniform(-3, 3, n)[:, None, None]
     bar = rng.uniform(size=n)[:, None, None] < 0.5
     shape = np.where(bar, np.abs(distance) < 1, (distance > 0) - 0.5)
-    return shape * rng.choice([-1, 1], n)[:, None, None] + NOISE * rng.normal(size=distance.shape), y
+    return (shape * rng.choice([-1, 1], n)[:, None, None] + NOISE * rng.normal(size=distance.shape))[..., None], y
 
 
 def across(angles: np.ndarray, side: int) -> np.ndarray:
@@ -113,7 +85,7 @@ def across(angles: np.ndarray, side: int) -> np.ndarray:
 
 def images(net: dr.Network) -> np.ndarray:
     """The filters as small images (FILTERS, SIZE, SIZE), each scaled to the largest weight 1."""
-    W = np.asarray(net.params["filters_1"]["weights"], float).T.reshape(FILTERS, SIZE, SIZE)
+    W = np.moveaxis(np.asarray(net.params["conv2d_1"]["weights"], float)[:, :, 0], -1, 0)
     return W / np.abs(W).max(axis=(1, 2), keepdims=True)
 
 
@@ -148,7 +120,7 @@ def tuning(net: dr.Network) -> tuple[np.ndarray, np.ndarray]:
     for wavelength in (6, 9, 12):
         for phase in np.arange(4) * np.pi / 2:
             gratings = np.cos(2 * np.pi * distance / wavelength + phase)
-            total += net.trace(gratings)["filters_1"].activation.mean(axis=(1, 2))
+            total += net.trace(gratings[..., None])["conv2d_1"].activation.mean(axis=(1, 2))
     return angles, total / total.max(axis=0)
 
 
