@@ -24,8 +24,8 @@ class Overlap(Loss):
     p is the prediction and t the truth, 0 to 1 in each pixel. Outputs (batch, *space, K), sums over space, mean over the K:
     with "sigmoid" K masks, targets of the shape of the outputs; with "softmax" the regions of K classes, targets class numbers
     (batch, *space) or one-hot. A row (batch, P) of a "sigmoid" output without space is one mask of P pixels. `smooth` pixels are counted as
-    matching in every region, so that a region that is empty, and predicted so, costs 0. The mismatch is taken from the pre-activation,
-    1 - sigmoid(a) as sigmoid(-a): nothing is lost where the network is nearly right.
+    matching in every region, so that a region that is empty, and predicted so, costs 0. The mismatch is taken from the pre-activation, with
+    1 - p as sigmoid(-a) or as the sum of the other classes: nothing is lost where the network is nearly right.
     """
 
     smooth: float = 1.0
@@ -53,13 +53,12 @@ class Overlap(Loss):
         """The mean over the K regions of mismatch over size."""
         a = output.a
         if output.activation == "sigmoid":
-            t, ln_p = y, jax.nn.log_sigmoid(a)
-            q = jax.nn.sigmoid(-a)
+            t, p, q = y, jax.nn.sigmoid(a), jax.nn.sigmoid(-a)
         else:
-            t, ln_p = one_of_each(y, a), jax.nn.log_softmax(a)
-            q = -jnp.expm1(ln_p)                            # 1 - p
+            t, p = one_of_each(y, a), jax.nn.softmax(a)
+            q = p @ (1 - jnp.eye(a.shape[-1], dtype=a.dtype))       # 1 - p as the sum of the others
         pixels = (len(a), -1, a.shape[-1] if a.ndim > 2 else 1)
-        p, q, t = (values.reshape(pixels) for values in (jnp.exp(ln_p), q, t))
+        p, q, t = (values.reshape(pixels) for values in (p, q, t))
         return jnp.mean(self.regions(p, q, t), axis=-1)
 
     def regions(self, p: Array, q: Array, t: Array) -> Array:
