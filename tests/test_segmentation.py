@@ -15,6 +15,7 @@ import deltarule as dr
 from deltarule.data import atoms
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.glass.trial import constant_loss
+from deltarule.lessons import segmentation as lesson
 from deltarule.losses import BinaryCrossEntropy, Combined, CrossEntropy, Dice, Jaccard, Output
 from deltarule.segmentation import Instances, instances, match, watershed
 
@@ -417,3 +418,36 @@ class TestMicrographs:
     def test_mistakes(self, options, text):
         with pytest.raises(DataError, match=text):
             atoms(**{"n": 1, **options})
+
+
+class TestLesson:
+    @pytest.mark.slow
+    def test_every_number_is_as_expected(self, result):
+        found = result("segmentation")
+        assert [check for check in found.checks if not check.passed] == []
+        assert {"IoU of the U-Net", "share of the atoms that is found", "share of the found that is no atom"} <= set(found.numbers)
+        assert set(found.figures) == {"atoms", "failures"}
+        assert all(max(figure.get_size_inches()) <= 11.5 for figure in found.figures.values())
+
+    def test_the_threshold_leaves_the_least_variance_within_the_groups(self):
+        image = np.concatenate([RNG.normal(0, 1, 90), RNG.normal(6, 1, 37)]).reshape(1, -1)
+        within = {t: sum(np.var(part) * len(part) for part in (image[image <= t], image[image > t])) for t in np.sort(image)[0, :-1]}
+        assert lesson.otsu(image) == min(within, key=within.get)
+
+    def test_the_filter_finds_a_spot_and_only_that(self):
+        image = np.exp(-((np.mgrid[:31, :31] - np.array([12, 20])[:, None, None])**2).sum(axis=0) / 4)[None] + np.linspace(0, 1, 31)
+        assert [places.tolist() for places in lesson.maxima(lesson.filtered(image, 1.4, 4.0), 0.1)] == [[[12, 20]]]
+
+    def test_the_unet_keeps_the_size_and_sees_both_ways(self):
+        """The answer at a pixel depends on the image at most 22 pixels away: 2 convolutions at each size, downwards and upwards."""
+        net = dr.Network([*lesson.unet(3, 2), dr.Conv2D(1, 1, "sigmoid")], (64, 64, 1))
+        assert net.output_shape == (64, 64, 1)
+        x = RNG.normal(size=(1, 64, 64, 1))
+        touched = np.zeros((64, 64), bool)
+        for change in (1.0, -3.0):
+            other = x.copy()
+            other[0, 32, 32] += change
+            touched |= np.abs(net.predict(other) - net.predict(x))[0, :, :, 0] > 0
+        rows, columns = np.nonzero(touched)
+        assert max(np.abs(rows - 32).max(), np.abs(columns - 32).max()) <= 22
+        assert np.ptp(rows) > 8

@@ -15,7 +15,7 @@ class Topic(NamedTuple):
     lectures: str
 
 
-NEURONS, OUTPUTS, LEARNING = "Neurons", "Activations, losses, output", "Networks and learning"
+NEURONS, OUTPUTS, LEARNING, IMAGES = "Neurons", "Activations, losses, output", "Networks and learning", "Images"
 
 TOPICS: dict[int, Topic] = {
     1: Topic(NEURONS, "the neuron, a = sum w x + b, y = f(a); what bias and weights do", "B N"),
@@ -43,4 +43,5 @@ TOPICS: dict[int, Topic] = {
     23: Topic(LEARNING, "validation, overfitting and what helps against it", "I B H"),
     25: Topic(LEARNING, "accuracy, precision, recall and their relatives", "H"),
     26: Topic(LEARNING, "the problem comes first: architecture, loss and metrics follow", "H"),
+    35: Topic(IMAGES, "semantic and instance segmentation; atoms in microscope images", "H"),
 }
