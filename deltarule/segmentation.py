@@ -29,6 +29,9 @@ class Instances:
     def __len__(self) -> int:
         return len(self.areas)
 
+    def __repr__(self) -> str:
+        return f"Instances({len(self)} objects in {self.labels.shape[0]} x {self.labels.shape[1]} pixels)"
+
 
 def instances(masks: Any, method: str = "components", *, threshold: float = 0.5, min_size: int = 1, depth: float = 0.5) -> Any:
     """The single objects in masks or probabilities: `Instances` for one image (height, width), a list of them for (n, height, width).
@@ -46,8 +49,10 @@ def instances(masks: Any, method: str = "components", *, threshold: float = 0.5,
 
     >>> mask = np.array([[1, 1, 0, 0, 0], [1, 1, 0, 0, 1]])
     >>> found = instances(mask)
-    >>> found.labels.tolist(), found.centres.tolist(), found.areas.tolist()
-    ([[1, 1, 0, 0, 0], [1, 1, 0, 0, 2]], [[0.5, 0.5], [1.0, 4.0]], [4, 1])
+    >>> found, found.labels.tolist()
+    (Instances(2 objects in 2 x 5 pixels), [[1, 1, 0, 0, 0], [1, 1, 0, 0, 2]])
+    >>> found.centres.tolist(), found.areas.tolist()
+    ([[0.5, 0.5], [1.0, 4.0]], [4, 1])
     """
     values = as_array(masks, "masks")
     if values.ndim == 4 and values.shape[-1] == 1:
@@ -165,6 +170,10 @@ class Matching:
         """The mean distance of the pairs in pixels, NaN where there are none."""
         return float(self.distances.mean()) if len(self.distances) else float("nan")
 
+    def __repr__(self) -> str:
+        return (f"Matching({self.seen} of {self.true} true objects found, recall {self.recall:.3f}; {self.right} of {self.found} found "
+                f"are true, precision {self.precision:.3f}; mean distance {self.mean_distance:.2f} pixels)")
+
 
 def match(found: Any, true: Any, within: float = 2.0, *, border: float = 0.0, shape: Sequence[int] = ()) -> Matching:
     """Which found object is which true one: pairs, one to one, at most `within` pixels apart; as many as can be, and then as close.
@@ -174,8 +183,10 @@ def match(found: Any, true: Any, within: float = 2.0, *, border: float = 0.0, sh
     that the edge cuts belongs to the image is a matter of taste. Raises ShapeError for other shapes, DeltaruleError for distances below 0.
 
     >>> matched = match([[5.0, 5.0], [9.0, 9.0]], [[5.0, 6.0], [20.0, 3.0], [30.0, 1.0]])
-    >>> matched.pairs[0].tolist(), matched.precision, round(matched.recall, 4), matched.mean_distance
-    ([[0, 0]], 0.5, 0.3333, 1.0)
+    >>> matched
+    Matching(1 of 3 true objects found, recall 0.333; 1 of 2 found are true, precision 0.500; mean distance 1.00 pixels)
+    >>> matched.pairs[0].tolist()
+    [[0, 0]]
     """
     for name, value in (("within", within), ("border", border)):
         if not (np.isfinite(value) and value >= 0):

@@ -7,7 +7,6 @@ counted. So the true places are known, as they never are for an image of the lab
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +59,7 @@ class Micrographs:
         return self.subset(train), self.subset(held)
 
 
-def atoms(n: int, size: int = 64, seed: int = 0, *, lattice: str = "mixed", spacing: tuple[float, float] = (7.0, 10.0), width: float = 1.4,
+def atoms(n: int, size: int = 64, seed: int = 0, *, lattice: str = "mixed", spacing: Any = (7.0, 10.0), width: float = 1.4,
           contrast: float = 0.4, defects: float = 0.03, strain: float = 0.02, dose: float = 30.0, background: float = 1.0,
           jitter: float = 0.3, two_sorts: bool = False) -> Micrographs:
     """Micrographs of n crystals: x (n, size, size, 1), masks y (n, size, size), and the true centres of the atoms.
@@ -69,7 +68,7 @@ def atoms(n: int, size: int = 64, seed: int = 0, *, lattice: str = "mixed", spac
 
     - lattice: "square" (like rock salt from above), "hexagonal" (a honeycomb, like boron nitride or molybdenum disulfide), or "mixed":
       either. In both, heavy and light atoms take turns.
-    - spacing: the distance of neighbours is drawn from this range; strain: standard deviation of the entries of the strain tensor.
+    - spacing: the distance of neighbours, a number or a range to draw from; strain: standard deviation of the entries of the strain tensor.
     - width: standard deviation of the Gaussian spot of a column; contrast: how bright a light column is beside a heavy one (0.4 is about
       titanium beside strontium: brightness grows with the 1.7th power of the atomic number).
     - defects: the chance that a site is empty (vacancy), the same that it holds the other sort, and the same that a light atom sits in
@@ -91,7 +90,7 @@ def atoms(n: int, size: int = 64, seed: int = 0, *, lattice: str = "mixed", spac
     x, y = np.empty((n, size, size, 1), np.float32), np.empty((n, size, size), np.int32)
     centres, sorts = [], []
     for i in range(n):
-        apart = rng.uniform(*spacing)
+        apart = rng.uniform(*np.broadcast_to(spacing, 2))
         kind = lattice if lattice != "mixed" else str(rng.choice(list(LATTICES)))
         places, sort = _crystal(rng, kind, size, apart, strain, defects)
         signal = _spots(places, np.where(sort == HEAVY, 1.0, contrast), size, width, jitter * rng.normal(size=size))
@@ -172,13 +171,14 @@ def _discs(places: np.ndarray, classes: np.ndarray, size: int, radius: float) ->
     return np.append(classes, 0)[which].reshape(size, size)
 
 
-def _check(n: int, size: int, lattice: str, spacing: Sequence[float], positive: dict[str, float], shares: dict[str, float]) -> None:
+def _check(n: int, size: int, lattice: str, spacing: Any, positive: dict[str, float], shares: dict[str, float]) -> None:
     for name, count, least in (("n", n, 1), ("size", size, 8)):
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
             raise DataError(f"{name} is {count!r}, expected a whole number from {least} on")
     if lattice not in (*LATTICES, "mixed"):
         raise DataError(f"there is no lattice {lattice!r}{nearest(str(lattice), (*LATTICES, 'mixed'))}")
-    if len(spacing) != 2 or not 3 <= spacing[0] <= spacing[1] <= size:
+    ends = [spacing, spacing] if np.ndim(spacing) == 0 else list(spacing)
+    if len(ends) != 2 or not 3 <= ends[0] <= ends[1] <= size:
         raise DataError(f"spacing is {spacing!r}, expected the least and the largest distance of neighbours, from 3 to {size} pixels")
     for name, value in positive.items():
         if not (math.isfinite(value) and value > 0):

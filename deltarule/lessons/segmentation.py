@@ -81,8 +81,8 @@ def unet(filters: int, halvings: int) -> list[dr.Layer]:
 
     if halvings == 0:
         return two()
-    below = dr.Sequential([dr.MaxPool2D(2), *unet(2 * filters, halvings - 1), dr.UpSample(2)])
-    return [*two(), dr.Parallel([dr.Activation("linear"), below]), *two()]
+    below = dr.Sequential((dr.MaxPool2D(2), *unet(2 * filters, halvings - 1), dr.UpSample(2)))
+    return [*two(), dr.Parallel((dr.Activation("linear"), below)), *two()]
 
 
 def otsu(image: np.ndarray) -> float:

@@ -122,5 +122,5 @@ def cure(given: tuple[int, ...], expected: tuple[int, ...]) -> str:
     if len(given) == 2 and len(expected) > 2:
         return "; put Flatten() before the last layers"
     if len(given) > 1 and given == tuple(expected[:-1]):
-        return "; for a class number in every place end the network with 'softmax' and take the loss 'cross_entropy'"
+        return "; for a class number in every place take the loss 'cross_entropy', with a 'softmax' output"
     return f"; the last layer needs {given[-1]} units" if len(given) == 2 and len(expected) == 2 else ""
