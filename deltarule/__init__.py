@@ -83,6 +83,7 @@ if _collecting:
 if TYPE_CHECKING:
     from deltarule import figures as figures
     from deltarule import lessons as lessons
+    from deltarule import segmentation as segmentation
     from deltarule import textbook as textbook
     from deltarule.estimators import Classifier as Classifier
     from deltarule.estimators import Regressor as Regressor
@@ -95,11 +96,11 @@ if TYPE_CHECKING:
 
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
          "check": "deltarule.preflight", "saliency": "deltarule.seeing", "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing"}
-_MODULES = ("figures", "lessons", "textbook")
+_MODULES = ("figures", "lessons", "segmentation", "textbook")
 
 
 def __getattr__(name: str) -> Any:
-    """What costs time to import (scikit-learn), and what only seeing and learning need, is imported when first used."""
+    """What costs time to import (scikit-learn), and what only some need, is imported when first used."""
     if name in _MODULES:
         return _import_module(f"deltarule.{name}")
     if name in _LAZY:

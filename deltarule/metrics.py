@@ -84,6 +84,31 @@ def cohen_kappa(table: ArrayLike) -> float:
     return float(_share(observed - expected, 1 - expected))
 
 
+# --- regions
+
+def iou(y: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> float:
+    """Intersection over union (Jaccard) of all pixels together: |A and B| / |A or B| of the true and the predicted region.
+
+    `y` and `predicted` (n, height, width) or of any one shape: masks of 0 and 1, or class numbers of so many `classes`, and then the mean
+    over those that occur. Raises ShapeError for unequal shapes, DataError for other labels (of probabilities write `p > 0.5`).
+
+    >>> iou([[1, 1, 0]], [[1, 0, 0]]), iou([[2, 1, 0]], [[2, 0, 0]], classes=3)
+    (0.5, 0.5)
+    """
+    both, total = _overlaps(y, predicted, classes)
+    return float(np.mean(_share(both, total - both)))
+
+
+def dice(y: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> float:
+    """Twice the intersection over the sum of both regions (Dice 1945), which is F1 of all pixels together. Arguments as in `iou`.
+
+    >>> round(dice([[1, 1, 0]], [[1, 0, 0]]), 4)
+    0.6667
+    """
+    both, total = _overlaps(y, predicted, classes)
+    return float(np.mean(_share(2 * both, total)))
+
+
 # --- scores of one class against the rest
 
 def roc_curve(y: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats]:
@@ -282,6 +307,15 @@ def _share(part: ArrayLike, whole: ArrayLike) -> Floats:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
 
 
+def _overlaps(y: ArrayLike, predicted: ArrayLike, classes: int | None) -> tuple[Integers, Integers]:
+    """Pixels in the intersection and in both regions together, of each class that occurs; of class 1 alone where there are masks."""
+    y, predicted = np.asarray(y), np.asarray(predicted)
+    _same_shape("y", y, "predicted", predicted)
+    table = confusion_table(y.ravel(), predicted.ravel(), 2 if classes is None else classes)
+    total = table.sum(axis=0) + table.sum(axis=1)
+    return (table.diagonal()[total > 0], total[total > 0]) if classes else (table.diagonal()[1:], total[1:])
+
+
 def _calibration(happened: ArrayLike, probability: Floats, bins: int) -> tuple[Floats, Floats, Integers]:
     if not isinstance(bins, int) or bins < 1:
         raise DeltaruleError(f"calibration needs bins to be a whole number of at least 1, received {bins!r}")
@@ -372,5 +406,5 @@ def _same_shape(name: str, first: NDArray[Any], other_name: str, second: NDArray
 
 
 def _not_empty(y: NDArray[Any]) -> None:
-    if y.size == 0:
+    if not y.size:
         raise DataError("no rows to evaluate; give at least one")

@@ -22,7 +22,7 @@ from deltarule.layers.composition import as_layer
 from deltarule.layers.forward import forward, plan
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
-from deltarule.losses import CrossEntropy, Loss
+from deltarule.losses import CrossEntropy, Loss, Overlap
 from deltarule.losses import loss as resolve_loss
 from deltarule.ops.compiling import compiled
 from deltarule.ops.compiling import precision as _precision
@@ -304,12 +304,14 @@ class Network:
         return Learner(self.layer, loss, metrics=names, dtype=self.dtype, random=self.plan.random, **options)
 
     def _automatic_metrics(self, loss: Loss) -> tuple[str, ...]:
+        if isinstance(loss, Overlap) and len(self.output_shape) > 1:
+            return "accuracy", "iou"
         return ("accuracy",) if isinstance(loss, CrossEntropy) or self.output.activation in ("sigmoid", "softmax", "step", "sign") else ()
 
     def _rows(self, x: Any, y: Any, loss: Loss, sample_weight: Any, class_weight: Any, what: tuple[str, str] = ("x", "y")) -> Rows:
         features = prepare.inputs(x, self.input_shape, self.dtype, what[0])
         targets = prepare.targets(y, loss, self.output, len(features), self.dtype, what[1])
-        weights = prepare.weights(sample_weight, class_weight, targets)
+        weights = prepare.weights(sample_weight, class_weight, targets, len(self.output_shape) > 1)
         return Rows(aligned(features), targets, None if weights is None else weights.astype(self.dtype))
 
     def _validation(self, validation: Any, rows: Rows, loss: Loss) -> tuple[Rows, Rows | None]:

@@ -21,18 +21,33 @@ def accuracy(prediction: jax.Array, target: jax.Array) -> jax.Array:
     >>> accuracy(jnp.array([[0.7], [0.5], [0.2]]), jnp.array([1, 1, 0])).tolist()
     [1.0, 0.0, 1.0]
     """
-    single = prediction.ndim == 1 or prediction.shape[-1] == 1
-    if target.shape not in (prediction.shape, prediction.shape[:-1]) or target.ndim == 0:
-        numbers = f"class numbers {prediction.shape[:-1]} or " if prediction.ndim > 1 else ""
-        raise ShapeError(f"accuracy of predictions {prediction.shape} expected {numbers}targets {prediction.shape}, "
-                         f"received {target.shape}; reshape the targets")
-    if single:
-        right = (prediction.reshape(target.shape) > 0.5) == (target.astype(prediction.dtype) > 0.5)
-    else:
-        label = target.argmax(axis=-1) if target.shape == prediction.shape else target
-        best = prediction.argmax(axis=-1)
-        right = best == label.astype(best.dtype)
-    return _row_means(right.astype(prediction.dtype))
+    _check_classes("accuracy", prediction, target)
+    named, true = _classes(prediction, target)
+    return _row_means((named == true).astype(prediction.dtype))
+
+
+def iou(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Intersection over union (Jaccard) of the predicted region and the true one in each image: (n,).
+
+    `prediction` (n, ..., K) with `target` (n, ...) of class numbers or (n, ..., K) one-hot: the mean over the classes that occur in the
+    image, truly or as predicted. A single output (n, ..., 1) with targets 0 and 1: that of class 1, and 1 where there is none and
+    none is found. Raises ShapeError for other shapes and for predictions without pixels.
+
+    >>> iou(jnp.array([[[0.9], [0.8], [0.1]]]), jnp.array([[1, 0, 0]])).tolist()
+    [0.5]
+    """
+    both, either, _ = _regions("iou", prediction, target)
+    return _mean_of_present(both, either, either)
+
+
+def dice(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Twice the intersection over the sum of both regions (Dice, F1) in each image: (n,). Shapes, means and errors as in `iou`.
+
+    >>> round(float(dice(jnp.array([[[0.9], [0.8], [0.1]]]), jnp.array([[1, 0, 0]]))[0]), 4)
+    0.6667
+    """
+    both, either, total = _regions("dice", prediction, target)
+    return _mean_of_present(2 * both, total, either)
 
 
 def absolute_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -56,7 +71,7 @@ def squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
 Rowwise = Callable[[jax.Array, jax.Array], jax.Array]
 
 ROWWISE: dict[str, Rowwise] = {
-    "accuracy": accuracy, "absolute_error": absolute_error, "squared_error": squared_error,
+    "accuracy": accuracy, "iou": iou, "dice": dice, "absolute_error": absolute_error, "squared_error": squared_error,
 }
 
 
@@ -71,6 +86,41 @@ def metric(name: str) -> Rowwise:
     if name not in ROWWISE:
         raise DeltaruleError(f"unknown metric {name!r}{nearest(name, ROWWISE)}")
     return ROWWISE[name]
+
+
+def _check_classes(name: str, prediction: jax.Array, target: jax.Array) -> None:
+    if target.shape not in (prediction.shape, prediction.shape[:-1]) or target.ndim == 0:
+        numbers = f"class numbers {prediction.shape[:-1]} or " if prediction.ndim > 1 else ""
+        raise ShapeError(f"{name} of predictions {prediction.shape} expected {numbers}targets {prediction.shape}, "
+                         f"received {target.shape}; reshape the targets")
+
+
+def _classes(prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Predicted and true classes, of one shape: the largest of K outputs, or class 1 above 0.5."""
+    if prediction.ndim == 1 or prediction.shape[-1] == 1:
+        return prediction.reshape(target.shape) > 0.5, target.astype(prediction.dtype) > 0.5
+    best = prediction.argmax(axis=-1)
+    label = target.argmax(axis=-1) if target.shape == prediction.shape else target
+    return best, label.astype(best.dtype)
+
+
+def _regions(name: str, prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Pixels in the intersection, in the union, and in both regions counted one by one: (n, K), or (n, 1) of a single output."""
+    if prediction.ndim < 3:
+        raise ShapeError(f"{name} compares regions of images and expected predictions (n, ..., K), received {prediction.shape}")
+    _check_classes(name, prediction, target)
+    named, true = (classes.reshape(len(prediction), -1, 1) for classes in _classes(prediction, target))
+    if prediction.shape[-1] > 1:
+        named, true = (classes == jnp.arange(prediction.shape[-1], dtype=classes.dtype)[None, None] for classes in (named, true))
+    both, either = ((region.sum(axis=1)).astype(prediction.dtype) for region in (named & true, named | true))
+    return both, either, both + either
+
+
+def _mean_of_present(part: jax.Array, whole: jax.Array, present: jax.Array) -> jax.Array:
+    """The mean of part / whole over the regions that are not empty, 1 where all are: (n, K) to (n,)."""
+    here = (present > 0).astype(part.dtype)
+    shares = part / jnp.maximum(whole, 1)
+    return jnp.where(here.sum(axis=1) > 0, (shares * here).sum(axis=1) / jnp.maximum(here.sum(axis=1), 1), 1)
 
 
 def _difference(name: str, prediction: jax.Array, target: jax.Array) -> jax.Array:

@@ -43,6 +43,9 @@ LOSSES = {      # the engine's loss: (output activations, targets from random nu
     engine.CrossEntropy(): ("softmax log_softmax", one_hot, textbook.loss("cross_entropy")),
     engine.CrossEntropy(0.1): ("softmax", one_hot, textbook.loss("cross_entropy", label_smoothing=0.1)),
     engine.BinaryCrossEntropy(): ("sigmoid", yes_or_no, textbook.loss("binary_cross_entropy")),
+    engine.Dice(0.3): ("sigmoid", yes_or_no, textbook.loss("dice", smooth=0.3)),
+    engine.Jaccard(): ("sigmoid", yes_or_no, textbook.loss("jaccard")),
+    engine.LOSSES["binary_cross_entropy_dice"]: ("sigmoid", yes_or_no, textbook.loss("binary_cross_entropy_dice")),
     engine.Hinge(): ("linear", lambda r: 2 * yes_or_no(r) - 1, textbook.loss("hinge")),
     engine.Perceptron(): ("step", yes_or_no, textbook.loss("perceptron")),
 }

@@ -19,7 +19,7 @@ FLOORS = [
     {"ops", "modelfile"},
     {"initializers", "schedules", "losses", "rowwise"},
     {"optimizers", "metrics", "layers"},
-    {"data"},
+    {"data", "segmentation"},
     {"training", "glass"},
     {"arguments"},
     {"network"},

@@ -12,10 +12,13 @@ from deltarule.losses import (
     LOSSES,
     AbsoluteError,
     BinaryCrossEntropy,
+    Combined,
     CrossEntropy,
+    Dice,
     Gaussian,
     Hinge,
     Huber,
+    Jaccard,
     Loss,
     Output,
     Perceptron,
@@ -47,6 +50,13 @@ CASES = {   # loss: (output activation, targets, what each row should be)
     CrossEntropy(): ("softmax", K, -np.log(P[np.arange(7), K])),
     CrossEntropy(0.1): ("softmax", T, -np.sum((0.9 * T + 0.1 / 3) * np.log(P), axis=1)),
     BinaryCrossEntropy(): ("sigmoid", T, -np.sum(T * np.log(S) + (1 - T) * np.log(1 - S), axis=1)),
+    CrossEntropy(0.1, (0.5, 2.0, 3.0)): ("softmax", T, -np.sum((0.5, 2, 3) * (0.9 * T + 0.1 / 3) * np.log(P), axis=1)),
+    BinaryCrossEntropy(2.5): ("sigmoid", T, -np.sum(2.5 * T * np.log(S) + (1 - T) * np.log(1 - S), axis=1)),
+    Dice(0.3): ("sigmoid", T, 1 - (2 * np.sum(S * T, axis=1) + 0.3) / (np.sum(S**2 + T**2, axis=1) + 0.3)),
+    Jaccard(0.3): ("sigmoid", T, 1 - (np.sum(S * T, axis=1) + 0.3) / (np.sum(S + T - S * T, axis=1) + 0.3)),
+    Combined(("dice", BinaryCrossEntropy()), (0.5, 2)): (
+        "sigmoid", T, 0.5 - 0.5 * (2 * np.sum(S * T, axis=1) + 1) / (np.sum(S**2 + T**2, axis=1) + 1)
+        - 2 * np.sum(T * np.log(S) + (1 - T) * np.log(1 - S), axis=1)),
     Hinge(): ("linear", 2 * T - 1, np.sum(np.maximum(0, 1 - (2 * T - 1) * A), axis=1)),
     Perceptron(): ("step", T, np.sum(np.where((A >= 0) == (T > 0), 0, np.abs(A)), axis=1)),
 }
@@ -172,6 +182,11 @@ def test_values_are_checked(value, output, y, message):
     (lambda: Huber(0), r"Huber expected delta above 0, received 0"),
     (lambda: Quantile((0.5, 1.0)), r"Quantile expected quantiles between 0 and 1"),
     (lambda: CrossEntropy(1.0), r"CrossEntropy expected label_smoothing from 0 up to but not 1"),
+    (lambda: CrossEntropy(class_weights=(1, 0)), r"CrossEntropy expected class_weights to be finite .*, received \(1\.0, 0\.0\)"),
+    (lambda: BinaryCrossEntropy(0), r"BinaryCrossEntropy expected positive_weight to be a finite number above 0, received 0"),
+    (lambda: Dice(0), r"Dice expected smooth to be a finite number above 0, received 0"),
+    (lambda: Combined("dice"), r"Combined expected several losses, such as \('binary_cross_entropy', 'dice'\), received 'dice'"),
+    (lambda: Combined(("dice", "mse"), (1, 2, 3)), r"Combined has 2 losses and 3 weights; give one for each"),
     (lambda: loss("cross_entrop"), r"unknown loss 'cross_entrop'; did you mean 'cross_entropy'"),
 ])
 def test_mistakes_in_losses(make, message):

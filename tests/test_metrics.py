@@ -18,7 +18,9 @@ from deltarule.metrics import (
     classification_report,
     cohen_kappa,
     confusion_table,
+    dice,
     expected_calibration_error,
+    iou,
     log_loss,
     mae,
     metric,
@@ -172,6 +174,25 @@ def test_r2_of_a_constant_target(prediction, score):
     assert r2([3.0, 3.0], prediction) == score == sk.r2_score([3.0, 3.0], prediction)
 
 
+@given(seed=st.integers(0, 10_000), classes=st.sampled_from([2, 3, 5]), shape=st.sampled_from([(7,), (2, 5, 3)]))
+def test_regions(seed, classes, shape):
+    rng = np.random.default_rng(seed)
+    y, predicted = rng.integers(0, classes, (2, *shape))
+    flat = y.ravel(), predicted.ravel()
+    assert iou(y, predicted, classes) == pytest.approx(sk.jaccard_score(*flat, average="macro"))
+    assert dice(y, predicted, classes) == pytest.approx(sk.f1_score(*flat, average="macro"))
+    masks = y > 0, predicted > 0
+    assert iou(*masks) == pytest.approx(sk.jaccard_score(*(mask.ravel() for mask in masks), zero_division=0))
+    assert dice(*masks) == pytest.approx(sk.f1_score(*(mask.ravel() for mask in masks), zero_division=0))
+
+
+def test_regions_of_nothing():
+    empty = np.zeros((3, 4), bool)
+    assert iou(empty, empty) == dice(empty, empty) == 0.0
+    assert iou(empty, ~empty) == 0.0
+    assert iou(~empty, ~empty) == dice(~empty, ~empty) == 1.0
+
+
 def plain(value):
     """Whether a report holds nothing but what JSON knows."""
     if isinstance(value, dict):
@@ -231,6 +252,28 @@ class TestRowwise:
         prediction = jax.nn.one_hot(jnp.array([[0, 1, 2], [2, 2, 2]]), 5)                               # (2, 3, 5)
         assert ROWWISE["accuracy"](prediction, jnp.array([[0, 1, 2], [2, 0, 0]])).tolist() == pytest.approx([1.0, 1 / 3])
 
+    @pytest.mark.parametrize("K", [3, 5])
+    def test_regions_of_each_image_are_scikit_learns(self, K):
+        rng = np.random.default_rng(K)
+        p, y = rng.dirichlet(np.ones(K), (11, 2, 3)), rng.integers(0, K, (11, 2, 3))
+        for name, theirs in (("iou", sk.jaccard_score), ("dice", sk.f1_score)):
+            expected = [theirs(true.ravel(), q.argmax(-1).ravel(), average="macro") for true, q in zip(y, p, strict=True)]
+            score = jnp.asarray(p, jnp.float32)
+            for target in (y.astype(np.int32), y.astype(np.uint8), np.eye(K, dtype=np.float32)[y]):
+                np.testing.assert_allclose(jax.jit(metric(name))(score, jnp.asarray(target)), expected, rtol=1e-6)
+
+    @pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32, jnp.bool_])
+    def test_masks_of_each_image_are_scikit_learns(self, dtype):
+        rng = np.random.default_rng(0)
+        p, y = rng.uniform(size=(13, 3, 5, 1)), rng.integers(0, 2, (13, 3, 5))
+        p[0], y[0] = 0.1, 0                                 # nothing there and nothing found
+        p[1] = 0.1                                          # nothing found
+        for name, theirs in (("iou", sk.jaccard_score), ("dice", sk.f1_score)):
+            expected = [theirs(true.ravel(), q.ravel() > 0.5, zero_division=1) for true, q in zip(y[1:], p[1:], strict=True)]
+            for shape in (y.shape, p.shape):
+                ours = metric(name)(jnp.asarray(p, jnp.float32), jnp.asarray(y.reshape(shape)).astype(dtype))
+                np.testing.assert_allclose(ours, [1.0, *expected], rtol=1e-6)
+
     @pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 3, 2)])
     def test_errors_of_numbers(self, shape):
         rng = np.random.default_rng(0)
@@ -243,6 +286,8 @@ class TestRowwise:
     @pytest.mark.parametrize(("name", "shapes", "text"), [
         ("accuracy", ((5, 3), (3,)), r"^accuracy of predictions \(5, 3\) expected class numbers \(5,\) or targets \(5, 3\), received"),
         ("accuracy", ((5,), (5, 1)), r"^accuracy of predictions \(5,\) expected targets \(5,\), received \(5, 1\); reshape the targets$"),
+        ("iou", ((5, 3), (5,)), r"^iou compares regions of images and expected predictions \(n, \.\.\., K\), received \(5, 3\)$"),
+        ("dice", ((5, 4, 3), (5, 3)), r"^dice of predictions \(5, 4, 3\) expected class numbers \(5, 4\) or targets \(5, 4, 3\), received"),
         ("squared_error", ((5, 1), (5,)),
          r"^squared_error expected targets of the shape of the predictions \(5, 1\), received \(5,\); reshape the targets$"),
         ("absolute_error", ((5,), (5, 1)), r"^absolute_error expected targets of the shape of the predictions \(5,\), received \(5, 1\)"),
@@ -285,6 +330,9 @@ class TestRowwise:
     (lambda: rmse([1.0, 2.0], [[1.0], [2.0]]), ShapeError, r"^y and prediction must have the same shape, received \(2,\) and \(2, 1\)$"),
     (lambda: mae(np.zeros((2, 2, 2)), np.zeros((2, 2, 2))), ShapeError, r"^y must have shape \(n,\) or \(n, outputs\), received \(2, 2"),
     (lambda: r2([1.0, np.inf], [1.0, 2.0]), DataError, r"^y and prediction must be finite, received NaN or infinity; clean the targets"),
+    (lambda: iou([[0, 1]], [0, 1]), ShapeError, r"^y and predicted must have the same shape, received \(1, 2\) and \(2,\)$"),
+    (lambda: dice([[0, 1]], [[0.2, 0.9]]), DataError, r"^predicted must hold the class numbers 0 to 1 as integers, received float64$"),
+    (lambda: iou([[0, 2]], [[0, 1]]), DataError, r"^y must hold the class numbers 0 to 1 as integers, received 0 to 2$"),
     (lambda: rmse([], []), DataError, r"^no rows to evaluate; give at least one$"),
 ])
 def test_errors(make, kind, text):

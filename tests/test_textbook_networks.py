@@ -120,6 +120,12 @@ CASES = {   # (name, settings): (output, targets, what each row should be)
     ("cross_entropy", ()): (H, T, -np.sum(T * special.log_softmax(H, axis=1), axis=1)),
     ("cross_entropy", (("label_smoothing", 0.1),)): (H, T, -np.sum((0.9 * T + 0.025) * special.log_softmax(H, axis=1), axis=1)),
     ("binary_cross_entropy", ()): (H, B, -np.sum(special.xlogy(B, special.expit(H)) + special.xlogy(1 - B, special.expit(-H)), axis=1)),
+    ("dice", ()): (H, B, 1 - (2 * np.sum(special.expit(H) * B, axis=1) + 1) / (np.sum(special.expit(H) ** 2 + B, axis=1) + 1)),
+    ("dice", (("smooth", 0.3),)): (H, B, 1 - (2 * np.sum(special.expit(H) * B, axis=1) + 0.3)
+                                   / (np.sum(special.expit(H) ** 2 + B, axis=1) + 0.3)),
+    ("jaccard", ()): (H, B, 1 - (np.sum(special.expit(H) * B, axis=1) + 1) / (np.sum(np.where(B > 0, 1, special.expit(H)), axis=1) + 1)),
+    ("binary_cross_entropy_dice", ()): (H, B, np.sum(np.logaddexp(0, H) - B * H, axis=1) + 1
+                                        - (2 * np.sum(special.expit(H) * B, axis=1) + 1) / (np.sum(special.expit(H) ** 2 + B, axis=1) + 1)),
     ("perceptron", ()): (H, B, np.sum(np.abs(H) * ((H >= 0) != B), axis=1)),
     ("bipolar_perceptron", ()): (H, 2 * B - 1, np.sum(2 * np.abs(H) * ((H >= 0) != B), axis=1)),
 }
@@ -136,7 +142,8 @@ def test_rows_and_derivatives_of_losses(case):
 
 
 def test_every_loss_has_a_case():
-    aliases = {"mean_squared_error": "squared_error", "mse": "squared_error", "absolute_error": "mae", "mean_absolute_error": "mae"}
+    aliases = {"mean_squared_error": "squared_error", "mse": "squared_error", "absolute_error": "mae", "mean_absolute_error": "mae",
+               "iou": "jaccard"}
     assert {aliases.get(name, name) for name in LOSSES} == {name for name, _ in CASES}
     assert all(LOSSES[alias] == LOSSES[aliases.get(name, name)] for name, alias in aliases.items())
 

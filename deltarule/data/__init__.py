@@ -1,6 +1,7 @@
 """Data: reading, splitting, scaling and auditing; small real data sets, and toys made by a formula."""
 
 from deltarule.data.arrays import all_finite, as_array, as_features, one_hot
+from deltarule.data.atoms import Micrographs, atoms
 from deltarule.data.audit import Finding, audit
 from deltarule.data.dataset import Dataset
 from deltarule.data.images import Images, read_image_files, read_images
@@ -14,5 +15,5 @@ __all__ = [
     "all_finite", "as_array", "as_features", "audit", "one_hot", "read_columns", "read_idx", "read_image_files", "read_images",
     "read_table", "target_values",
     "breast_cancer", "diabetes", "digits", "iris", "mnist", "wine", "load", "names",
-    "circles", "spiral", "two_moons", "xor",
+    "Micrographs", "atoms", "circles", "spiral", "two_moons", "xor",
 ]

@@ -92,11 +92,11 @@ def constant_loss(loss: Loss, y: np.ndarray) -> float | None:
     """
     if isinstance(loss, CrossEntropy):
         shares = np.bincount(y.reshape(-1)) / y.size if y.dtype.kind in "iu" else y.reshape(-1, y.shape[-1]).mean(axis=0)
-        return float(-np.sum(_x_log_x(shares)))
-    values = y.reshape(len(y), -1).astype(float)
+        return _entropy(shares * np.asarray(loss.class_weights[:len(shares)] or 1.0))
     if isinstance(loss, BinaryCrossEntropy):
-        shares = values.mean(axis=0)
-        return float(-np.sum(_x_log_x(shares) + _x_log_x(1 - shares)))
+        yes = y.reshape(-1, y.shape[-1]).mean(axis=0, dtype=float)
+        return _entropy(np.stack([loss.positive_weight * yes, 1 - yes]))
+    values = y.reshape(len(y), -1).astype(float)
     if isinstance(loss, SquaredError):
         variances = values.var(axis=0)
         return float(variances.mean() if loss.form == "mean" else variances.sum() * (0.5 if loss.form == "half" else 1.0))
@@ -128,5 +128,7 @@ def _size(values: Array) -> Array:
     return jnp.sqrt(jnp.mean(jnp.square(values)))
 
 
-def _x_log_x(p: np.ndarray) -> np.ndarray:
-    return np.asarray(p * np.log(np.where(p > 0, p, 1.0)))
+def _entropy(weights: np.ndarray) -> float:
+    """-sum_k w_k ln(w_k / sum_k w_k) of weights (K, ...), summed over what is beside them: no p_k makes -sum_k w_k ln p_k smaller."""
+    total = np.broadcast_to(weights.sum(axis=0)[None], weights.shape)
+    return float(-np.sum(weights * np.log(np.where(weights > 0, weights / np.where(total > 0, total, 1.0), 1.0))))

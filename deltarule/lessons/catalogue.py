@@ -20,6 +20,7 @@ NAMES = (       # in the order of the lectures; the module of "one-vs-all" is on
     "layers", "backpropagation", "trask", "gradient-descent", "gradient-noise", "approximation", "capacity", "bending",
     "overfitting", "regularization", "metrics", "problem-first",
     "convolution", "shared-weights", "receptive-field", "hierarchy",
+    "segmentation",
 )
 
 

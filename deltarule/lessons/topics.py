@@ -47,4 +47,5 @@ TOPICS: dict[int, Topic] = {
     29: Topic(IMAGES, "feature maps, shared weights, local connections", "B P"),
     31: Topic(IMAGES, "receptive fields, worked out and measured; dilation", "B"),
     34: Topic(IMAGES, "a hierarchy of representations: pixels, edges, motifs, objects", "P"),
+    35: Topic(IMAGES, "semantic and instance segmentation; atoms in microscope images", "H"),
 }

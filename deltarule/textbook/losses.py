@@ -1,8 +1,8 @@
-"""The losses of lecture row 14: the loss of each row and its derivative, one equation a line.
+"""The losses of lecture row 14, and those of masks (row 35): the loss of each row and its derivative, one equation a line.
 
 Shapes: outputs h, pre-activations a and targets y (n, K); the loss of each row (n,); derivatives (n, K), each row's own, so that the
 gradient of the mean over the rows carries 1/n. The losses that belong to one output activation (softmax, sigmoid, a step) are
-functions of a, and their derivative is dL/da = y_hat - y; all others are functions of h, and theirs is dL/dh.
+functions of a, and their derivative is dL/da (for the cross-entropies y_hat - y); all others are functions of h, and theirs is dL/dh.
 """
 
 import math
@@ -205,6 +205,62 @@ def perceptron_delta(a: Array, y: Array, g: Callable[[Array], Array] = step) -> 
     return g(a) - y
 
 
+@compared
+def dice(a: Array, y: Array, smooth: float = 1.0) -> Array:
+    """1 - (2 sum_k p_k y_k + s) / (sum_k p_k^2 + sum_k y_k^2 + s), p = sigmoid(a), for masks of K pixels (Milletari et al. 2016).
+
+    >>> dice(np.zeros((1, 2)), np.array([[1.0, 0.0]]), smooth=0.5)          # 1 - (1 + 0.5) / (0.5 + 1 + 0.5)
+    array([0.25])
+    """
+    p = sigmoid(a)
+    return 1 - (2 * np.sum(p * y, axis=1) + smooth) / (np.sum(p**2 + y**2, axis=1) + smooth)
+
+
+@compared
+def dice_delta(a: Array, y: Array, smooth: float = 1.0) -> Array:
+    """dL/da_k = dL/dp_k p_k (1 - p_k), dL/dp_k = (2 N p_k - 2 y_k S) / S^2 for the fraction N / S above."""
+    p = sigmoid(a)
+    N = 2 * np.sum(p * y, axis=1, keepdims=True) + smooth
+    S = np.sum(p**2 + y**2, axis=1, keepdims=True) + smooth
+    return (2 * N * p - 2 * y * S) / S**2 * p * (1 - p)
+
+
+@compared
+def jaccard(a: Array, y: Array, smooth: float = 1.0) -> Array:
+    """1 - (I + s) / (U + s), I = sum_k p_k y_k, U = sum_k (p_k + y_k - p_k y_k), p = sigmoid(a), for masks of K pixels (Rahman, Wang 2016).
+
+    >>> jaccard(np.zeros((1, 2)), np.array([[1.0, 0.0]]), smooth=0.5)       # 1 - (0.5 + 0.5) / (1.5 + 0.5)
+    array([0.5])
+    """
+    p = sigmoid(a)
+    return 1 - (np.sum(p * y, axis=1) + smooth) / (np.sum(p + y - p * y, axis=1) + smooth)
+
+
+@compared
+def jaccard_delta(a: Array, y: Array, smooth: float = 1.0) -> Array:
+    """dL/da_k = dL/dp_k p_k (1 - p_k), dL/dp_k = ((I + s) (1 - y_k) - y_k (U + s)) / (U + s)^2."""
+    p = sigmoid(a)
+    I = np.sum(p * y, axis=1, keepdims=True)
+    U = np.sum(p + y - p * y, axis=1, keepdims=True)
+    return ((I + smooth) * (1 - y) - y * (U + smooth)) / (U + smooth)**2 * p * (1 - p)
+
+
+@compared
+def binary_cross_entropy_dice(a: Array, y: Array, smooth: float = 1.0) -> Array:
+    """The sum of both.
+
+    >>> binary_cross_entropy_dice(np.zeros((1, 2)), np.array([[1.0, 0.0]]), smooth=0.5).round(4)       # 2 ln 2 + 1/4
+    array([1.6363])
+    """
+    return binary_cross_entropy(a, y) + dice(a, y, smooth=smooth)
+
+
+@compared
+def binary_cross_entropy_dice_delta(a: Array, y: Array, smooth: float = 1.0) -> Array:
+    """The sum of both derivatives."""
+    return binary_cross_entropy_delta(a, y) + dice_delta(a, y, smooth=smooth)
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss and its derivative. `outputs` names the activations that it belongs to; it is then a function of a, otherwise of h."""
@@ -225,6 +281,9 @@ LOSSES: dict[str, Loss] = {
     "poisson": Loss(poisson, poisson_prime), "gaussian": Loss(gaussian, gaussian_prime), "hinge": Loss(hinge, hinge_prime),
     "cross_entropy": Loss(cross_entropy, cross_entropy_delta, ("softmax", "log_softmax")),
     "binary_cross_entropy": Loss(binary_cross_entropy, binary_cross_entropy_delta, ("sigmoid",)),
+    "dice": Loss(dice, dice_delta, ("sigmoid",)),
+    "jaccard": Loss(jaccard, jaccard_delta, ("sigmoid",)), "iou": Loss(jaccard, jaccard_delta, ("sigmoid",)),
+    "binary_cross_entropy_dice": Loss(binary_cross_entropy_dice, binary_cross_entropy_dice_delta, ("sigmoid",)),
     "perceptron": Loss(perceptron_loss, perceptron_delta, ("step",)),
     "bipolar_perceptron": Loss(partial(perceptron_loss, g=sign), partial(perceptron_delta, g=sign), ("sign",)),
 }

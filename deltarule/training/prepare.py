@@ -8,7 +8,7 @@ import numpy as np
 from deltarule.data.arrays import all_finite, as_array, as_features
 from deltarule.data.splitting import random_rows, stratified_rows
 from deltarule.errors import DataError, DeltaruleError, ShapeError
-from deltarule.losses import CrossEntropy, Loss, Output
+from deltarule.losses import Loss, Output
 from deltarule.training.epochs import Rows, Watched
 from deltarule.training.fit import stream
 
@@ -34,26 +34,38 @@ def inputs(x: Any, input_shape: tuple[int, ...], dtype: str, what: str = "x") ->
 
 
 def targets(y: Any, loss: Loss, output: Output, rows: int, dtype: str, what: str = "y") -> np.ndarray:
-    """Targets that fit the loss and the network's output exactly; `output` holds the abstract output of one row."""
+    """Targets that fit the loss and the network's output exactly; `output` holds the abstract output of one row.
+
+    Masks (n, height, width) of a network that gives (n, height, width, 1) get their last axis here.
+    """
     values = as_array(y, what)
     if values.ndim == 0 or len(values) != rows:
         raise ShapeError(f"{what} has shape {values.shape} for {rows} rows of x; give one target for each row")
     if not all_finite(values):
         row = np.argwhere(~np.isfinite(values))[0][0]
         raise DataError(f"{what} holds values that are not finite (first in row {row}); remove those rows")
-    if not (isinstance(loss, CrossEntropy) and values.dtype.kind in "iu"):   # class numbers stay whole
-        values = values.astype("int32" if isinstance(loss, CrossEntropy) and values.dtype.kind == "b" else dtype)
+    classes = loss.takes_classes(output)
+    if not (classes and values.dtype.kind in "iu"):         # class numbers stay whole
+        values = values.astype("int32" if classes and values.dtype.kind == "b" else dtype)
+    if not classes and len(output.h.shape) > 2 and (*values.shape[1:], 1) == tuple(output.h.shape[1:]):
+        values = values[..., None]
     loss.check(_with_rows(output, rows), values)
     return values.astype("int32") if values.dtype.kind in "iu" else values
 
 
-def weights(sample_weight: Any, class_weight: Any, y: np.ndarray) -> np.ndarray | None:
-    """One weight for each row with mean 1, or None where all count the same. Raises DataError for weights that are not usable."""
+def weights(sample_weight: Any, class_weight: Any, y: np.ndarray, places: bool = False) -> np.ndarray | None:
+    """One weight for each row with mean 1, or None where all count the same; `places`: the targets have a class in every step or pixel.
+
+    Raises DataError for weights that are not usable.
+    """
     if sample_weight is None and class_weight is None:
         return None
     total = np.ones(len(y)) if sample_weight is None else as_array(sample_weight, "sample_weight").astype(float)
     if total.shape != (len(y),):
         raise ShapeError(f"sample_weight has shape {total.shape}, expected one weight for each of the {len(y)} rows: ({len(y)},)")
+    if class_weight is not None and places:
+        raise DeltaruleError("class_weight weighs whole rows, and these targets have a class in every place; let the loss do it: "
+                             "CrossEntropy(class_weights=(1.0, 5.0)) or BinaryCrossEntropy(positive_weight=5.0)")
     if class_weight is not None:
         total = total * _by_class(class_weight, y, total)
     if not np.all(np.isfinite(total)) or np.min(total) < 0 or np.sum(total) <= 0:
