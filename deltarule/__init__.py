@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _collecting = _gc.isenabled()
 _gc.disable()       # importing makes many objects and no garbage: looking for some costs a tenth of the time
 
+from deltarule import augment as augment
 from deltarule import data as data
 from deltarule import initializers as initializers
 from deltarule import losses as losses
@@ -55,6 +56,7 @@ from deltarule.layers import Reshape as Reshape
 from deltarule.layers import Residual as Residual
 from deltarule.layers import SeparableConv2D as SeparableConv2D
 from deltarule.layers import Sequential as Sequential
+from deltarule.layers import Skip as Skip
 from deltarule.layers import SpatialDropout as SpatialDropout
 from deltarule.layers import UpSample as UpSample
 from deltarule.network import Network as Network
@@ -83,6 +85,7 @@ if _collecting:
 if TYPE_CHECKING:
     from deltarule import figures as figures
     from deltarule import lessons as lessons
+    from deltarule import models as models
     from deltarule import segmentation as segmentation
     from deltarule import textbook as textbook
     from deltarule.estimators import Classifier as Classifier
@@ -96,7 +99,7 @@ if TYPE_CHECKING:
 
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
          "check": "deltarule.preflight", "saliency": "deltarule.seeing", "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing"}
-_MODULES = ("figures", "lessons", "segmentation", "textbook")
+_MODULES = ("figures", "lessons", "models", "segmentation", "textbook")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from deltarule import modelfile
 from deltarule.arguments import hashable, pair, refuse_for_stream, row_shape, settings_of, sized, valid_dtype, valid_record, valid_seed
+from deltarule.augment import as_augmentations
 from deltarule.data.arrays import aligned, as_array
 from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
 from deltarule.files import StrPath
@@ -193,7 +194,7 @@ class Network:
             batch_size: int | None = 32, validation: Any = None, metrics: Sequence[str] | str = "auto",
             sample_weight: Any = None, class_weight: Any = None, l1: float = 0.0, l2: float = 0.0,
             patience: int | None = 10, monitor: str = "auto", goal: float | None = None, keep: str = "auto", shuffle: bool = True,
-            record: Record | None = None, resume: bool = False, progress: bool | None = None,
+            augment: Any = None, record: Record | None = None, resume: bool = False, progress: bool | None = None,
             on_segment: Callable[[History], None] | None = None) -> History:
         """Train on rows x (n, *input_shape) with targets y, on a `Dataset`, or on an iterable of batches (x, y).
 
@@ -204,6 +205,7 @@ class Network:
         - sample_weight (n,), class_weight ("balanced" or {class: weight}); l1, l2: penalties on the weights.
         - patience: epochs without improvement of `monitor` before stopping early (with validation; None: never).
         - goal: stop when the monitored curve reaches it, such as monitor="accuracy", goal=1.0.
+        - augment: one or a list of `dr.augment`: every example changed at random in each step, in order; never for measuring.
         - record: a `Record` of what to write down of every k-th step; the history then holds a `recording`.
         - keep: "best" (epoch by `monitor`) or "last"; "auto" is "best" with validation. `shuffle`: a new order every epoch.
         - resume: the optimizer goes on with what it remembers of earlier calls with resume=True, as in one long training.
@@ -215,7 +217,8 @@ class Network:
         stops being finite; the network then holds the last good weights.
         """
         learner = self._learner(self._loss(loss, fresh=True), metrics, optimizer=resolve_optimizer(optimizer), l1=l1, l2=l2,
-                                record=valid_record(record))
+                                record=valid_record(record), augment=as_augmentations(augment),
+                                masks=prepare.masks(self.input_shape, self.output_shape))
         settings = settings_of(self.seed, self.epochs_trained, epochs, patience, monitor, keep, shuffle, validation is not None, goal)
         if streaming := is_stream(x, y):
             refuse_for_stream(sample_weight, class_weight, validation)
@@ -226,10 +229,13 @@ class Network:
             rows = self._rows(x, y, learner.loss, sample_weight, class_weight)
             rows, held = self._validation(validation, rows, learner.loss)
             learner = sized(learner, len(rows.x), batch_size)
+        with _precision(self.dtype):
+            prepare.check_augmented(learner, rows, self.output)
         learner = self._planned(learner, learner.batch_size * learner.steps, epochs)
         memory = self._memory(learner) if resume else None
         self.training = {"loss": to_json(learner.loss), "metrics": list(learner.metrics), "optimizer": to_json(learner.optimizer),
-                         "batch_size": learner.batch_size, "epochs": epochs, "l1": l1, "l2": l2, "rows": len(rows.x), "seed": self.seed}
+                         "batch_size": learner.batch_size, "epochs": epochs, "l1": l1, "l2": l2, "rows": len(rows.x), "seed": self.seed,
+                         "augment": to_json(learner.augment)}
         with _precision(self.dtype), Progress(epochs, learner.steps, progress) as shown:
             def report(history: History, done: int) -> None:
                 shown(history, done)
@@ -301,7 +307,8 @@ class Network:
         for name in names:
             metric(name)
         options.setdefault("optimizer", resolve_optimizer("sgd"))
-        return Learner(self.layer, loss, metrics=names, dtype=self.dtype, random=self.plan.random, **options)
+        return Learner(self.layer, loss, metrics=names, dtype=self.dtype, random=self.plan.random or bool(options.get("augment")),
+                       **options)
 
     def _automatic_metrics(self, loss: Loss) -> tuple[str, ...]:
         if isinstance(loss, Overlap) and len(self.output_shape) > 1:

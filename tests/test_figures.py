@@ -122,13 +122,15 @@ def test_every_network_has_a_diagram():
         def __call__(self, x, scope):
             return 2 * x
 
-    layers = [dr.Dense(8), dr.Residual([dr.Dense(7, "relu"), dr.Dense(8)]), dr.Parallel([dr.Dense(3), dr.Dense(5)]), Doubled()]
+    layers = [dr.Dense(8), dr.Residual([dr.Dense(7, "relu"), dr.Dense(8)]), dr.Residual(dr.Dense(4), shortcut=dr.Dense(4)),
+              dr.Skip(dr.Dense(4)), dr.Parallel([dr.Dense(3), dr.Dense(5)]), Doubled()]
     fig = figures.network(mlp(*layers, inputs=5))
     texts = [text.get_text() for text in fig.axes[0].texts]
     boxes = [patch for patch in fig.axes[0].patches if isinstance(patch, FancyBboxPatch)]
-    assert len(boxes) == 1 + 6
-    assert len(circles(fig.axes[0])) == 2
-    assert {"input", "(5,)", "Dense, relu", "(7,)", "residual_1", "parallel_1", "concatenate", "doubled_1", "Doubled", "(8,)"} <= set(texts)
+    assert len(boxes) == 1 + 9
+    assert len(circles(fig.axes[0])) == 4
+    assert [text for text in texts if text in ("+", "||")] == ["+", "+", "||", "||"]
+    assert {"input", "(5,)", "Dense, relu", "(7,)", "residual_1", "shortcut", "skip_1", "parallel_1", "concatenate", "doubled_1", "Doubled", "(8,)"} <= set(texts)
 
 
 def test_diagram_of_a_layer_alone_and_of_sequences():
@@ -600,5 +602,5 @@ def test_all_figures_are_public_and_readable():
     folder = Path(figures.__file__).parent
     assert not [path.name for path in folder.glob("*.py") if "pyplot" in path.read_text()]
     for name in ("network", "activations", "neuron", "decision_regions", "loss_surface", "bending", "learning_curves", "confusion",
-                 "roc", "precision_recall", "calibration", "fit_with_units", "image_grid", "save"):
+                 "roc", "precision_recall", "calibration", "fit_with_units", "image_grid", "augmented", "save"):
         assert getattr(figures, name).__doc__, name

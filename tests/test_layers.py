@@ -51,6 +51,7 @@ EXAMPLES = {    # one of every layer class, with the shape of a row that it take
     dr.Crop: (dr.Crop((1, (2, 0))), (5, 3, 2)),
     dr.Sequential: (dr.Sequential([dr.Dense(5, "relu"), dr.Dense(3)]), (7,)),
     dr.Residual: (dr.Residual([dr.Dense(5, "tanh"), dr.Dense(7)]), (7,)),
+    dr.Skip: (dr.Skip([dr.Dense(5, "tanh"), dr.Dense(2)]), (7,)),
     dr.Parallel: (dr.Parallel([dr.Dense(3), dr.Dense(2, "relu")]), (7,)),
 }
 CASES = pytest.mark.parametrize(("layer", "shape"), EXAMPLES.values(), ids=[cls.__name__ for cls in EXAMPLES])
@@ -138,6 +139,12 @@ def test_residual_and_parallel_are_their_equations():
     net = dr.Network(dr.Residual(dr.Dense(5, "tanh")), (5,))
     f = np.tanh(x @ net.params["body"]["weights"])
     np.testing.assert_allclose(net.predict(x), x + f, rtol=1e-5, atol=1e-6)
+    net = dr.Network(dr.Residual(dr.Dense(3, "tanh"), shortcut=dr.Dense(3)), (5,))
+    assert from_json(to_json(net.layer)) == net.layer
+    f, s = np.tanh(x @ net.params["body"]["weights"]), x @ net.params["shortcut"]["weights"]
+    np.testing.assert_allclose(net.predict(x), s + f, rtol=1e-5, atol=1e-6)
+    net = dr.Network(dr.Skip(dr.Dense(3, "tanh")), (5,))
+    np.testing.assert_allclose(net.predict(x), np.hstack([x, np.tanh(x @ net.params["body"]["weights"])]), rtol=1e-5, atol=1e-6)
     for merge in ("sum", "concatenate"):
         net = dr.Network(dr.Parallel([dr.Dense(3), dr.Dense(3, "tanh")], merge), (5,))
         one, two = x @ net.params["dense_1"]["weights"], np.tanh(x @ net.params["dense_2"]["weights"])
@@ -244,6 +251,8 @@ def test_mistakes_in_architectures(make, message):
 @pytest.mark.parametrize(("layers", "shape", "message"), [
     ([dr.Dense(3)], (28, 28, 1), r"Dense received images of shape \(28, 28, 1\); put Flatten\(\) before it"),
     ([dr.Residual(dr.Dense(3))], (5,), r"Residual adds its body to its input.*input \(5,\), body \(3,\)"),
+    ([dr.Residual(dr.Dense(3), shortcut=dr.Dense(2))], (5,), r"Residual adds its body to its shortcut.*shortcut \(2,\), body \(3,\)"),
+    ([dr.Skip(dr.MaxPool2D(2))], (4, 4, 1), r"Skip puts its body beside its input.*input \(4, 4, 1\), body \(2, 2, 1\)"),
     ([dr.Parallel([dr.Dense(3), dr.Dense(2)], "sum")], (5,), r"Parallel cannot merge branches of shapes \[\(3,\), \(2,\)\] by 'sum'"),
 ])
 def test_shapes_that_do_not_fit(layers, shape, message):

@@ -322,12 +322,27 @@ def sequential(layer, params, state, x, training):
 @twin(dr.Residual)
 def residual(layer, params, state, x, training):
     f, back = run(layer.body, params.get("body", {}), state.get("body", {}), x, training)
+    s, back_s = x, lambda dh: (dh, {})
+    if layer.shortcut is not None:
+        s, back_s = run(layer.shortcut, params.get("shortcut", {}), state.get("shortcut", {}), x, training)
 
     def around(dh):
-        dx, found = back(dh)
-        return dh + dx, {f"body/{path}": value for path, value in found.items()}
+        (dx, found), (dx_s, found_s) = back(dh), back_s(dh)
+        return dx_s + dx, {f"body/{path}": value for path, value in found.items()} \
+            | {f"shortcut/{path}": value for path, value in found_s.items()}
 
-    return x + f, around
+    return s + f, around
+
+
+@twin(dr.Skip)
+def skip(layer, params, state, x, training):
+    f, back = run(layer.body, params.get("body", {}), state.get("body", {}), x, training)
+
+    def around(dh):
+        dx, found = back(dh[..., x.shape[-1]:])
+        return dh[..., :x.shape[-1]] + dx, {f"body/{path}": value for path, value in found.items()}
+
+    return np.concatenate([x, f], axis=-1), around
 
 
 @twin(dr.Parallel)

@@ -5,6 +5,7 @@ from deltarule.figures.diagram import network as network
 from deltarule.figures.fitted import fit_with_units as fit_with_units
 from deltarule.figures.functions import activations as activations
 from deltarule.figures.functions import neuron as neuron
+from deltarule.figures.images import augmented as augmented
 from deltarule.figures.images import image_grid as image_grid
 from deltarule.figures.maps import feature_maps as feature_maps
 from deltarule.figures.maps import filters as filters

@@ -4,7 +4,7 @@ from typing import Any
 
 from deltarule.figures.frame import SMALL, join
 from deltarule.glass.evaluation import plain
-from deltarule.layers import Parallel, Residual, Sequential
+from deltarule.layers import Parallel, Residual, Sequential, Skip
 from deltarule.layers.layer import Layer, child_names
 from deltarule.layers.scope import Visit
 from deltarule.network import Network
@@ -47,11 +47,22 @@ def _parts(layer: Layer, path: str) -> list[tuple[str, Layer]]:
     """The layers inside a composite, with their paths."""
     if isinstance(layer, Sequential):
         return [(join(path, name), child) for name, child in layer.children.items()]
-    if isinstance(layer, Residual):
-        return [(join(path, "body"), layer.body)]
+    if isinstance(layer, (Residual, Skip)):
+        shortcut = layer.shortcut if isinstance(layer, Residual) else None
+        return [*([] if shortcut is None else [(join(path, "shortcut"), shortcut)]), (join(path, "body"), layer.body)]
     if isinstance(layer, Parallel):
         return [(join(path, name), branch) for name, branch in zip(child_names(layer.branches), layer.branches, strict=True)]
     return []
+
+
+def _goes_around(layer: Layer) -> bool:
+    """Whether the input itself goes around the body."""
+    return isinstance(layer, Skip) or (isinstance(layer, Residual) and layer.shortcut is None)
+
+
+def _sign(layer: Layer) -> str:
+    """How the ways meet: added or side by side."""
+    return "||" if isinstance(layer, Skip) or (isinstance(layer, Parallel) and layer.merge == "concatenate") else "+"
 
 
 def _size(layer: Layer) -> tuple[float, float, float]:
@@ -59,9 +70,9 @@ def _size(layer: Layer) -> tuple[float, float, float]:
     sizes = [_size(part) for _, part in _parts(layer, "")]
     if isinstance(layer, Sequential):
         return sum(width for width, _, _ in sizes), max(above for _, above, _ in sizes), max(below for _, _, below in sizes)
-    if isinstance(layer, Residual):
+    if _goes_around(layer):
         return sizes[0][0] + GAP + MERGE, sizes[0][1] + 0.35, sizes[0][2]
-    if isinstance(layer, Parallel):
+    if isinstance(layer, (Parallel, Residual)):
         half = sum(above + below for _, above, below in sizes) / 2
         return max(width for width, _, _ in sizes) + GAP + MERGE, half, half
     return BOX + GAP, ROW / 2, ROW / 2
@@ -75,15 +86,15 @@ def _draw(ax: Any, layer: Layer, path: str, x: float, y: float, visits: dict[str
         for inner, part in _parts(layer, path):
             _draw(ax, part, inner, x, y, visits)
             x += _size(part)[0]
-    elif isinstance(layer, Residual):
+    elif _goes_around(layer):
         (inner, body), = _parts(layer, path)
         _way(ax, [(x, y), (x + GAP / 2, y)])
         _draw(ax, body, inner, x + GAP / 2, y, visits)
         start, top, node = x + GAP / 2, y + above - 0.15, end - MERGE / 2
         _way(ax, [(start, y), (start, top), (node, top), (node, y + 0.17)], True)
         _place(ax, start, top - 0.05, path)
-        _merge(ax, start + _size(body)[0], end, y, "+")
-    elif isinstance(layer, Parallel):
+        _merge(ax, start + _size(body)[0], end, y, _sign(layer))
+    elif isinstance(layer, (Parallel, Residual)):
         _place(ax, x + GAP / 2, y + above, path)
         top, inside = y + above, x + GAP / 2 + max(_size(part)[0] for _, part in _parts(layer, path))
         for inner, part in _parts(layer, path):
@@ -93,7 +104,7 @@ def _draw(ax: Any, layer: Layer, path: str, x: float, y: float, visits: dict[str
             _draw(ax, part, inner, x + GAP / 2, height, visits)
             _way(ax, [(x + GAP / 2 + wide, height), (inside, height), (inside, y)])
             top -= up + down
-        _merge(ax, inside, end, y, "+" if layer.merge == "sum" else "||", "" if layer.merge == "sum" else layer.merge)
+        _merge(ax, inside, end, y, _sign(layer))
     else:
         visit = visits[path]
         _way(ax, [(x, y), (x + GAP / 2, y)], True)
@@ -117,14 +128,14 @@ def _box(ax: Any, x: float, y: float, texts: tuple[str, ...], face: str = "#DCEB
                 fontsize=9 if k == 0 else SMALL, weight="bold" if k == 0 else None)
 
 
-def _merge(ax: Any, x: float, end: float, y: float, sign: str, meaning: str = "") -> None:
-    """The node between x and end in which ways meet; `meaning` explains its sign."""
+def _merge(ax: Any, x: float, end: float, y: float, sign: str) -> None:
+    """The node between x and end in which ways meet."""
     from matplotlib.patches import Circle
 
     _way(ax, [(x, y), (end - MERGE / 2 - 0.17, y)], True)
     ax.add_patch(Circle((end - MERGE / 2, y), 0.17, facecolor="white", edgecolor=INK, zorder=3))
     ax.text(end - MERGE / 2, y, sign, ha="center", va="center", fontsize=10, zorder=4)
-    ax.text(end - MERGE / 2 + 0.05, y - 0.24, meaning, ha="center", va="top", fontsize=SMALL)
+    ax.text(end - MERGE / 2 + 0.05, y - 0.24, "concatenate" if sign == "||" else "", ha="center", va="top", fontsize=SMALL)
     _way(ax, [(end - MERGE / 2 + 0.17, y), (end, y)])
 
 

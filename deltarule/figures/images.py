@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deltarule.arguments import valid_seed
+from deltarule.augment import Examples, as_augmentations
+from deltarule.augment import augmented as augmented_examples
 from deltarule.data.arrays import all_finite, as_array
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.figures.frame import SIGNED, SMALL, check_whole
 from deltarule.glass.evaluation import plain
 from deltarule.glass.style import figure
+from deltarule.ops.noise import step_key
 
 
 def image_grid(images: ArrayLike, titles: Sequence[str] | None = None, columns: int = 8, *, size: float = 0.9, label: str = "") -> Any:
@@ -71,3 +75,25 @@ def _scaled(values: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         most = max(-low, high)
         return values, {"cmap": SIGNED, "vmin": -most, "vmax": most}
     return values, {"cmap": "Greys", "vmin": low, "vmax": high if high > low else low + 1}
+
+
+def augmented(x: ArrayLike, augment: Any, seed: int = 0, variants: int = 7, *, size: float = 0.9) -> Any:
+    """What `fit(augment=...)` makes of images: each in its own row, first as it is, then as `variants` steps would see it.
+
+    x (n, height, width) or (n, height, width, channels), `augment` one or a list of `dr.augment`. Values are drawn within the range of
+    the originals. Returns a matplotlib figure. Raises DeltaruleError or ShapeError for images or augmentations that do not fit.
+
+    >>> import deltarule as dr
+    >>> len(augmented(np.zeros((3, 8, 8)), dr.augment.Shift(2), variants=4).axes)
+    16
+    """
+    values = as_array(x, "x")
+    if values.ndim not in (3, 4) or not values.size:
+        raise ShapeError(f"augmented expected images of shape (n, height, width) or (n, height, width, channels), received {values.shape}")
+    check_whole("variants", variants, 1)
+    steps, top = as_augmentations(augment), 255 if values.dtype.kind in "ui" else 1
+    images = (values if values.ndim == 4 else values[..., None]).astype(np.float32)
+    many = [np.asarray(augmented_examples(steps, Examples(images), step_key(valid_seed(seed), step)).x) for step in range(variants)]
+    shown = np.clip(np.stack([images, *many], axis=1), images.min(), images.max()) / np.float32(top if values.shape[-1] == 3 else 1)
+    titles = ["original", *(f"step {step + 1}" for step in range(variants)), *[""] * ((len(images) - 1) * (variants + 1))]
+    return image_grid(shown.reshape(-1, *images.shape[1:]), titles, variants + 1, size=size)

@@ -6,6 +6,7 @@ from deltarule.layers.activation import ParametricReLU as ParametricReLU
 from deltarule.layers.composition import Parallel as Parallel
 from deltarule.layers.composition import Residual as Residual
 from deltarule.layers.composition import Sequential as Sequential
+from deltarule.layers.composition import Skip as Skip
 from deltarule.layers.convolution import Conv1D as Conv1D
 from deltarule.layers.convolution import Conv2D as Conv2D
 from deltarule.layers.convolution import Conv3D as Conv3D

@@ -74,7 +74,9 @@ class Sequential(Layer):
 @register
 @dataclass(frozen=True)
 class Residual(Layer):
-    """h = x + f(x): the body f learns what to add (He et al. 2016). Shapes: f must return the shape of x.
+    """h = s(x) + f(x): the body f learns what to add (He et al. 2016). Shapes: f must return the shape of s(x).
+
+    The shortcut s is the identity unless given; where f changes the size it is a projection, such as Conv2D(32, 1, stride=2).
 
     >>> import deltarule as dr
     >>> net = dr.Network([dr.Residual([dr.Dense(7, "relu"), dr.Dense(5)])], input_shape=(5,))
@@ -83,17 +85,50 @@ class Residual(Layer):
     """
 
     body: Layer
+    shortcut: Layer | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "body", as_layer(self.body, "Residual"))
+        if self.shortcut is not None:
+            object.__setattr__(self, "shortcut", as_layer(self.shortcut, "Residual"))
 
     def __call__(self, x: Array, scope: Scope) -> Array:
-        """h = x + f(x)."""
+        """h = s(x) + f(x)."""
+        s = x if self.shortcut is None else self.shortcut(x, scope / "shortcut")
         f = self.body(x, scope / "body")
-        if f.shape != x.shape:
-            raise ShapeError(f"Residual adds its body to its input, so both need one shape: input {tuple(x.shape[1:])}, "
-                             f"body {tuple(f.shape[1:])}; end the body with a layer of the input's size")
-        return scope.tap("activation", x + f)
+        if f.shape != s.shape:
+            way, cure = ("input", "end the body with a layer of the input's size, or give a shortcut") if self.shortcut is None else \
+                ("shortcut", "let both end with layers of one size")
+            raise ShapeError(f"Residual adds its body to its {way}, so both need one shape: {way} {tuple(s.shape[1:])}, "
+                             f"body {tuple(f.shape[1:])}; {cure}")
+        return scope.tap("activation", s + f)
+
+
+@register
+@dataclass(frozen=True)
+class Skip(Layer):
+    """h = [x, f(x)], one after the other on the last axis: what the body f loses on its way down and up again stays at hand.
+
+    The connection of the U-Net (Ronneberger et al. 2015). Shapes: (batch, ..., n) -> (batch, ..., n + m); f must leave all axes but the
+    last as they are, else ShapeError is raised.
+
+    >>> import deltarule as dr
+    >>> dr.Network(dr.Skip([dr.MaxPool2D(2), dr.ConvTranspose2D(3, 2, stride=2)]), input_shape=(8, 8, 5)).output_shape
+    (8, 8, 8)
+    """
+
+    body: Layer
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "body", as_layer(self.body, "Skip"))
+
+    def __call__(self, x: Array, scope: Scope) -> Array:
+        """h = [x, f(x)]."""
+        f = self.body(x, scope / "body")
+        if f.shape[:-1] != x.shape[:-1]:
+            raise ShapeError(f"Skip puts its body beside its input, so all axes but the last must be equal: input {tuple(x.shape[1:])}, "
+                             f"body {tuple(f.shape[1:])}; images halved on the way down need sizes that can be halved")
+        return scope.tap("activation", jnp.concatenate([x, f], axis=-1))
 
 
 @register

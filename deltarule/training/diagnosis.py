@@ -12,9 +12,8 @@ from deltarule.errors import DivergenceError
 from deltarule.layers.forward import forward
 from deltarule.layers.scope import Array, Tree, flatten
 from deltarule.lazy import Lazy
-from deltarule.ops.noise import step_key
-from deltarule.training.epochs import Standing
-from deltarule.training.step import Batch, Learner, objective
+from deltarule.training.epochs import Standing, key_of
+from deltarule.training.step import Batch, Learner, augmented, objective
 
 if TYPE_CHECKING:
     import optax
@@ -29,7 +28,8 @@ def diverged(learner: Learner, good: Standing, batch: Batch, which: np.ndarray, 
 
     `which` (batch,) are the numbers of the batch's rows in the training data, `bad` the number of the step in its epoch (from 0).
     """
-    key = step_key(seed, int(good.epoch) * learner.steps + bad) if learner.random else None
+    key = key_of(learner, seed, good.epoch, bad)
+    batch = augmented(learner, batch, key)
     layer, quantity, position = _first_broken(learner, good, batch, key)
     row = None if position is None else int(which[position])
     cause = _likely_cause(learner, good.params, batch)

@@ -16,7 +16,7 @@ from deltarule.ops.compiling import compiled
 from deltarule.ops.noise import step_key
 from deltarule.rowwise import metric
 from deltarule.training.recording import Log, log_step
-from deltarule.training.step import Batch, Learner, step
+from deltarule.training.step import Batch, Learner, augmented, step
 
 
 class Rows(NamedTuple):
@@ -96,14 +96,21 @@ def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: R
 
 
 def _one_step(learner: Learner, now: Standing, rows: Rows, orders: Array, e: Array, s: Array, seed: Array) -> Standing:
-    batch = take(rows, orders, e, s)
     number = now.epoch * learner.steps + s
-    key = step_key(seed, number) if learner.random else None
+    key = key_of(learner, seed, now.epoch, s)
+    batch = augmented(learner, take(rows, orders, e, s), key)
     params, memory, state, value = step(learner, now.params, now.memory, now.state, batch, key)
     if now.log is not None:
         now = now._replace(log=log_step(learner, now.log, number, now.params, params, now.state, batch, key, value))
     bad = jnp.where((now.bad < 0) & ~jnp.isfinite(value), s, now.bad)
     return now._replace(params=params, memory=memory, state=state, bad=bad, running=now.running + value)
+
+
+def key_of(learner: Learner, seed: Array, epoch: Array | int, s: Array | int) -> Array | None:
+    """The key of step s of an epoch, None where nothing draws. Its words are seed + epoch and s: a resumed training draws as a long one."""
+    if not learner.random:
+        return None
+    return step_key(jnp.asarray(seed).astype(jnp.uint32) + jnp.asarray(epoch).astype(jnp.uint32), s)
 
 
 def take(rows: Rows, orders: Array, e: Array, s: Array) -> Batch:

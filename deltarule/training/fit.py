@@ -11,12 +11,11 @@ import numpy as np
 
 from deltarule.errors import DeltaruleError
 from deltarule.layers.scope import Array, Tree, path_number
-from deltarule.ops.noise import step_key
 from deltarule.training.diagnosis import diverged
-from deltarule.training.epochs import Rows, Standing, Stopping, Watched, advance, start, take
+from deltarule.training.epochs import Rows, Standing, Stopping, Watched, advance, key_of, start, take
 from deltarule.training.history import History
 from deltarule.training.recording import Recorder
-from deltarule.training.step import Learner
+from deltarule.training.step import Learner, augmented
 
 SEGMENT_SECONDS = 0.5       # how long the compiled program runs before Python looks up
 FIRST_STEPS = 20            # in each of the first two calls, when the pace is not known yet
@@ -134,8 +133,9 @@ def begin_recording(learner: Learner, now: Standing, rows: Rows, history: Histor
     if learner.record is None:
         return None
     orders = jnp.zeros((1, learner.steps, learner.batch_size), jnp.int32)
-    batch = take(rows, orders, np.int32(0), np.int32(0))
-    recorder = Recorder(learner, now.params, now.state, batch, step_key(seed, 0) if learner.random else None)
+    key = key_of(learner, seed, 0, 0)
+    batch = augmented(learner, take(rows, orders, np.int32(0), np.int32(0)), key)
+    recorder = Recorder(learner, now.params, now.state, batch, key)
     history.recording = recorder.recording
     return recorder
 
@@ -170,7 +170,7 @@ def stream(seed: int, name: str) -> int:
 
 
 def noise_seed(settings: Settings) -> np.uint32:
-    """The seed of the noise (dropout) of one call of fit: it differs from those of the calls before, whose steps are counted from 0 too.
+    """The seed of the noise (dropout, augmentation) in the first epoch of a call of fit; each epoch's own is one more (see `key_of`).
 
     >>> int(noise_seed(Settings(5, seed=0, first_epoch=5)) - noise_seed(Settings(5, seed=0)))
     5

@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
+from deltarule.augment import Mixup
 from deltarule.data.arrays import all_finite, as_array, as_features
 from deltarule.data.splitting import random_rows, stratified_rows
 from deltarule.errors import DataError, DeltaruleError, ShapeError
-from deltarule.losses import Loss, Output
+from deltarule.losses import Loss, Output, name_of
+from deltarule.ops.noise import step_key
 from deltarule.training.epochs import Rows, Watched
 from deltarule.training.fit import stream
+from deltarule.training.step import Batch, Learner, augmented
 
 CURVE_ROWS = 10_000     # the training curve is measured on at most this many rows, chosen once
 
@@ -98,6 +102,32 @@ def watched_rows(rows: Rows, validation: Rows | None, seed: int, dtype: str,
     weights[0, :len(x)] = w
     weights[1, len(x):] = 1 if val_w is None else val_w
     return Watched(np.concatenate([x, val_x.astype(x.dtype)]), np.concatenate([y, val_y]), weights)
+
+
+def masks(input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> bool:
+    """Whether the network says something about every place of its input, so that targets have to move with the inputs.
+
+    >>> masks((28, 28, 1), (28, 28, 5)), masks((28, 28, 1), (28, 28)), masks((28, 28, 1), (10,)), masks((10, 1), (10,))
+    (True, True, False, False)
+    """
+    space = input_shape[:-1]
+    return bool(space) and (output_shape[:-1] == space or (len(space) > 1 and output_shape == space))
+
+
+def check_augmented(learner: Learner, rows: Rows, output: Output) -> None:
+    """Refuse augmentations that do not fit the data, before the first step: ShapeError or DeltaruleError."""
+    if not learner.augment:
+        return
+    batch = Batch(rows.x[:1], rows.y[:1], None, 1.0)
+    x = jax.eval_shape(lambda x, y: augmented(learner, batch._replace(x=x, y=y), step_key(0, 0)).x, batch.x, batch.y)
+    if x.shape != batch.x.shape:
+        raise ShapeError(f"augmentation made rows of shape {x.shape[1:]} out of {batch.x.shape[1:]}; the shape must stay")
+    if any(isinstance(step, Mixup) for step in learner.augment):
+        try:
+            learner.loss.check(_with_rows(output, 1), rows.y.mean(axis=0, keepdims=True, dtype=rows.y.dtype))
+        except DeltaruleError as error:
+            raise DeltaruleError(f"Mixup mixes targets, which the loss {name_of(learner.loss)} does not take ({error}); "
+                                 "leave Mixup out, or choose another loss") from None
 
 
 def _with_rows(output: Output, rows: int) -> Output:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from deltarule.layers.forward import forward
+from deltarule.augment import Augmentation, Examples
+from deltarule.augment import augmented as augmented_examples
+from deltarule.layers.forward import as_floats, forward
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, flatten
 from deltarule.lazy import Lazy
@@ -36,9 +38,11 @@ class Learner:
     batch_size: int = 32
     steps: int = 1              # in an epoch
     epochs: int = 1             # planned, for schedules
-    random: bool = False        # does a layer draw random numbers?
+    random: bool = False        # does a layer or an augmentation draw random numbers?
     quick: bool = False         # so little to do that compiling fast pays more than running fast
     record: Record | None = None    # what is recorded of every k-th step
+    augment: tuple[Augmentation, ...] = ()      # how the examples of every batch are changed at random
+    masks: bool = False         # do targets belong to places of the inputs, and move with them?
 
     def transform(self) -> optax.GradientTransformationExtraArgs:
         """The optimizer as a pair of pure functions."""
@@ -57,6 +61,14 @@ class Batch(NamedTuple):
     def counted(self) -> Array | None:
         """(batch,), False for rows of weight zero; None where all rows count."""
         return None if self.weights is None else self.weights > 0
+
+
+def augmented(learner: Learner, batch: Batch, key: Array | None) -> Batch:
+    """The batch as it is learnt from: every example a little changed, where the learner augments. Never used for measuring."""
+    if not learner.augment or key is None:
+        return batch
+    x, y, *_ = augmented_examples(learner.augment, Examples(as_floats(batch.x, learner.dtype), batch.y, batch.present, learner.masks), key)
+    return batch._replace(x=x, y=y)
 
 
 def objective(learner: Learner, params: Tree, state: Tree, batch: Batch, key: Array | None) -> tuple[Array, Tree]:
