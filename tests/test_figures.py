@@ -130,7 +130,8 @@ def test_every_network_has_a_diagram():
     assert len(boxes) == 1 + 9
     assert len(circles(fig.axes[0])) == 4
     assert [text for text in texts if text in ("+", "||")] == ["+", "+", "||", "||"]
-    assert {"input", "(5,)", "Dense, relu", "(7,)", "residual_1", "shortcut", "skip_1", "parallel_1", "concatenate", "doubled_1", "Doubled", "(8,)"} <= set(texts)
+    assert {"input", "(5,)", "Dense, relu", "(7,)", "residual_1", "shortcut", "skip_1",
+             "parallel_1", "concatenate", "doubled_1", "Doubled", "(8,)"} <= set(texts)
 
 
 def test_diagram_of_a_layer_alone_and_of_sequences():

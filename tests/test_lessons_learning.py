@@ -174,12 +174,3 @@ def test_shifted_digits_move_by_at_most_one_pixel():
     moved = regularization.shifted(np.repeat(image.reshape(1, 64), 211, axis=0), rng).reshape(-1, 8, 8)
     assert {tuple(place) for place in np.argwhere(moved)[:, 1:].tolist()} == {(i, j) for i in (2, 3, 4) for j in (3, 4, 5)}
     assert (moved.sum(axis=(1, 2)) == 1).all()
-
-
-def test_augmentation_shows_every_row_once_in_each_epoch_and_never_the_same():
-    x, y = np.random.default_rng(0).uniform(size=(50, 64)), np.arange(50)
-    batches = regularization.augmented(x, y)
-    first, second = list(batches()), list(batches())
-    assert sorted(np.concatenate([labels for _, labels in first])) == list(range(50))
-    assert [images.shape for images, _ in first] == [(25, 64), (25, 64)]
-    assert not np.array_equal(first[0][0], second[0][0])

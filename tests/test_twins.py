@@ -25,7 +25,8 @@ LEAVES = st.one_of(st.builds(dr.Dense, st.just(WIDTH), ACTIVATIONS, use_bias=st.
                    st.builds(dr.Activation, st.sampled_from(SMOOTH)),
                    st.sampled_from([dr.LeakyReLU(0.1), dr.ParametricReLU(), dr.Flatten(), dr.Dropout(0.0), dr.BatchNorm(), dr.LayerNorm()]))
 LAYERS = st.recursive(LEAVES, lambda inner: st.one_of(
-    st.builds(dr.Residual, inner), st.builds(dr.Parallel, st.tuples(inner, inner), st.just("sum")),
+    st.builds(dr.Residual, inner), st.builds(dr.Residual, inner, inner), st.builds(dr.Parallel, st.tuples(inner, inner), st.just("sum")),
+    st.builds(lambda one: dr.Sequential([dr.Skip(one), dr.Dense(WIDTH, "tanh")]), inner),
     st.builds(lambda one, two: dr.Sequential([dr.Parallel((one, two)), dr.Dense(WIDTH, "tanh")]), inner, inner),
     st.builds(dr.Sequential, st.lists(inner, min_size=1, max_size=3))), max_leaves=4)
 

@@ -19,7 +19,7 @@ NAMES = (       # in the order of the lectures; the module of "one-vs-all" is on
     "activations", "linear-depth", "vanishing-gradients", "dying-relu", "relu-speed", "losses", "softmax",
     "layers", "backpropagation", "trask", "gradient-descent", "gradient-noise", "approximation", "capacity", "bending",
     "overfitting", "regularization", "metrics", "problem-first",
-    "convolution", "shared-weights", "receptive-field", "hierarchy",
+    "mnist-nielsen", "convolution", "shared-weights", "receptive-field", "convnet", "hierarchy",
     "segmentation",
 )
 

@@ -5,7 +5,7 @@ normalization rescales every unit by the mean and spread of its batch, which is 
 shifted anew in each epoch, so that there is nothing fixed to learn by heart. The gap between the losses tells how well it worked.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from deltarule.lessons.expectations import at_least, at_most
 ROWS = (23,)
 EQUATIONS = ("gap = validation loss - training loss", "L1: L + l1 sum |w|      L2: L + l2/2 sum w^2",
              "dropout: h <- h m / (1 - p),  m = 0 with probability p",
-             "batch normalization: a <- gamma (a - mean) / sqrt(variance + epsilon) + beta")
-PARTS = ("dr.Network.fit", "dr.Dropout", "dr.BatchNorm", "dr.Activation", "dr.data.digits")
+             "batch normalization: a <- gamma (a - mean) / sqrt(variance + epsilon) + beta",
+             "augmentation: x[i, j] <- x[i - s, j - t],  s and t drawn from -1, 0, 1 in every step")
+PARTS = ("dr.Network.fit", "dr.Dropout", "dr.BatchNorm", "dr.Activation", "dr.augment.Shift", "dr.data.digits")
 
 ROWS_TO_LEARN, BATCH, EPOCHS = 200, 25, 50
 PLAIN = [dr.Dense(128, "relu"), dr.Dense(128, "relu"), dr.Dense(10, "softmax")]
@@ -27,18 +28,17 @@ BATCH_NORM = [dr.Dense(128, use_bias=False), dr.BatchNorm(), dr.Activation("relu
               dr.Dense(128, use_bias=False), dr.BatchNorm(), dr.Activation("relu"), dr.Dense(10, "softmax")]
 HELPS: dict[str, tuple[Sequence[dr.Layer], dict[str, Any]]] = {
     "nothing": (PLAIN, {}), "L1, 0.001": (PLAIN, {"l1": 0.001}), "L2, 0.01": (PLAIN, {"l2": 0.01}), "dropout, 0.5": (DROPOUT, {}),
-    "batch normalization": (BATCH_NORM, {}), "augmentation": (PLAIN, {})}
+    "batch normalization": (BATCH_NORM, {}), "augmentation": (PLAIN, {"augment": dr.augment.Shift(1)})}
 
 
 def teach(board: Board) -> None:
     """Six trainings of the same length on 200 digits, measured on 1,000 others."""
     x, y, validation = some_digits()
     losses, curves = {}, {}
-    for name, (layers, penalty) in HELPS.items():
-        net = dr.Network(layers, input_shape=64, seed=0)
-        data = (augmented(x, y),) if name == "augmentation" else (x, y)
-        history = net.fit(*data, optimizer=dr.Adam(0.002), epochs=EPOCHS, batch_size=BATCH, validation=validation, patience=None,
-                          keep="last", progress=False, **penalty)
+    for name, (layers, options) in HELPS.items():
+        net = dr.Network([dr.Flatten(), *layers], input_shape=(8, 8, 1), seed=0)
+        history = net.fit(x, y, optimizer=dr.Adam(0.002), epochs=EPOCHS, batch_size=BATCH, validation=validation, patience=None,
+                          keep="last", progress=False, **options)
         losses[name] = net.evaluate(x, y)["loss"], *net.evaluate(*validation).values()
         curves[name] = history
     gaps = {name: loss[1] - loss[0] for name, loss in losses.items()}
@@ -72,21 +72,10 @@ def some_digits() -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]
 
 
 def shifted(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Images (n, 64) moved by -1, 0 or 1 pixels each way; what leaves the frame is lost."""
+    """Images (n, 64) as (n, 8, 8, 1), moved by -1, 0 or 1 pixels each way; what leaves the frame is lost."""
     wide = np.pad(x.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
     moves = rng.integers(0, 3, size=(len(x), 2))
-    return np.stack([image[i:i + 8, j:j + 8] for image, (i, j) in zip(wide, moves, strict=True)]).reshape(-1, 64)
-
-
-def augmented(x: np.ndarray, y: np.ndarray) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
-    """For `fit`: a function that returns the batches of one epoch, every image shifted anew."""
-    rng = np.random.default_rng(1)
-
-    def epoch() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for batch in rng.permutation(len(x)).reshape(-1, BATCH):
-            yield shifted(x[batch], rng), y[batch]
-
-    return epoch
+    return np.stack([image[i:i + 8, j:j + 8] for image, (i, j) in zip(wide, moves, strict=True)])[..., None]
 
 
 def _figure(losses: dict[str, tuple[float, ...]], curves: dict[str, list[float]]) -> object:

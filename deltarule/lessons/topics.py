@@ -43,9 +43,11 @@ TOPICS: dict[int, Topic] = {
     23: Topic(LEARNING, "validation, overfitting and what helps against it", "I B H"),
     25: Topic(LEARNING, "accuracy, precision, recall and their relatives", "H"),
     26: Topic(LEARNING, "the problem comes first: architecture, loss and metrics follow", "H"),
+    27: Topic(IMAGES, "handwritten digits with 784 inputs and one-hot targets", "I"),
     28: Topic(IMAGES, "convolution along sequences, over images and through volumes", "B P N"),
     29: Topic(IMAGES, "feature maps, shared weights, local connections", "B P"),
     31: Topic(IMAGES, "receptive fields, worked out and measured; dilation", "B"),
+    32: Topic(IMAGES, "the convolutional network: [Conv ReLU Conv ReLU Pool] x k, Flatten, Dense, Softmax", "B"),
     34: Topic(IMAGES, "a hierarchy of representations: pixels, edges, motifs, objects", "P"),
     35: Topic(IMAGES, "semantic and instance segmentation; atoms in microscope images", "H"),
 }
