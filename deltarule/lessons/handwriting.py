@@ -25,14 +25,14 @@ def digits(board: Board) -> Digits:
         train, test = dr.data.digits().split(test=0.2, seed=0)
         board.say(f"MNIST is not at hand (set DELTARULE_DATA to the folder that holds it), so the {len(train.x) + len(test.x):,} small "
                   "digits of 8 x 8 pixels that come with the library stand in for it, enlarged three times, with a border: 28 x 28.")
-        return Digits(_enlarged(train.x), np.asarray(train.y), _enlarged(test.x), np.asarray(test.y))
+        return Digits(_enlarged(np.asarray(train.x)), np.asarray(train.y), _enlarged(np.asarray(test.x)), np.asarray(test.y))
     board.say(f"MNIST: {len(train.x):,} handwritten digits of 28 x 28 pixels to learn from and {len(test.x):,} by other writers to test.")
     return Digits(np.asarray(train.x), np.asarray(train.y), np.asarray(test.x), np.asarray(test.y))
 
 
 def _enlarged(x: np.ndarray) -> np.ndarray:
     """(n, 64) -> (n, 28, 28, 1)."""
-    large = np.kron(np.asarray(x).reshape(-1, 8, 8), np.ones((1, 3, 3), np.float32))
+    large = np.kron(x.reshape(-1, 8, 8), np.ones((1, 3, 3), np.float32))
     return np.pad(large, ((0, 0), (2, 2), (2, 2)))[..., None].astype("float32")
 
 
