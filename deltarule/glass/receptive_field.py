@@ -18,7 +18,7 @@ import numpy as np
 
 from deltarule.errors import DeltaruleError
 from deltarule.glass.reach import ALL, EACH, NOWHERE, Reach, Space, has_space, reach
-from deltarule.layers.composition import Parallel, Residual, Sequential
+from deltarule.layers.composition import Parallel, Residual, Sequential, Skip
 from deltarule.layers.layer import Layer, child_names
 from deltarule.layers.scope import Visit
 from deltarule.spec import nearest
@@ -132,7 +132,14 @@ class Walk:
                 view = self._through(child, inner, view)
             return view
         if isinstance(layer, Residual):
-            return view | self._through(layer.body, _join(path, "body"), view)
+            around = view if layer.shortcut is None else self._through(layer.shortcut, _join(path, "shortcut"), view)
+            return around | self._through(layer.body, _join(path, "body"), view)
+        if isinstance(layer, Skip):
+            shape, body = self.visits[path].input_shape[1:], view
+            around = view if has_space(shape) else view.part(0, shape[-1])
+            if not has_space(shape):
+                body = view.part(shape[-1], self.visits[path].output_shape[-1])
+            return around | self._through(layer.body, _join(path, "body"), body)
         if isinstance(layer, Parallel):
             return self._branches(layer, path, view)
         visit = self.visits[path]
@@ -288,8 +295,9 @@ def box(seen: np.ndarray, what: str) -> tuple[slice, ...]:
 def _children(layer: Layer, path: str) -> list[tuple[str, Layer]]:
     if isinstance(layer, Sequential):
         return [(_join(path, name), child) for name, child in layer.children.items()]
-    if isinstance(layer, Residual):
-        return [(_join(path, "body"), layer.body)]
+    if isinstance(layer, (Residual, Skip)):
+        shortcut = [] if isinstance(layer, Skip) or layer.shortcut is None else [(_join(path, "shortcut"), layer.shortcut)]
+        return [*shortcut, (_join(path, "body"), layer.body)]
     if isinstance(layer, Parallel):
         return [(_join(path, name), branch) for name, branch in zip(child_names(layer.branches), layer.branches, strict=True)]
     return []

@@ -3,7 +3,8 @@
 //   x_hat = (x - mu) / sigma,   y = gamma x_hat + beta,   mu and sigma^2 of each channel over all pixels of the images that count
 //   dbeta = sum dy,   dgamma = sum dy x_hat,   dx = gamma / sigma (dy - dbeta / m - x_hat dgamma / m),   m pixels that count
 //
-// With a ReLU behind it dy is zero where y was not above zero. x is read twice in each direction and nothing else is kept.
+// With a ReLU behind it dy is zero where y was not above zero; what a shortcut brings (`plus`) may be added before it, and gets that dy.
+// x is read twice in each direction.
 #include <cmath>
 #include "vectors.h"
 
@@ -67,10 +68,11 @@ static Scale scale_of(const float* mean, const float* variance, const float* gam
 static int64_t parts_of(const ffi::ThreadPool& pool, int64_t n) { return std::min<int64_t>(n, 8 * pool.num_threads()); }
 
 // `counted` (n) is 1 for the images that enter mean and variance, 0 for the others; empty: all do.
-static ffi::Error forward(ffi::ThreadPool pool, In x, In gamma, In beta, In counted, Out y, Out mean, Out variance, float epsilon, bool relu) {
+static ffi::Error forward(ffi::ThreadPool pool, In x, In gamma, In beta, In counted, In plus, Out y, Out mean, Out variance, float epsilon, bool relu) {
   const Sizes s = sizes_of(x);
   const int64_t parts = parts_of(pool, s.n), size = s.pixels * s.C;
   const float* counts = counted.element_count() > 0 ? counted.typed_data() : nullptr;
+  const bool adds = plus.element_count() > 0;
   std::vector<Moments> found(parts, Moments(s.C));
   in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {
     std::vector<double> middle(s.C), squares(s.C);
@@ -91,7 +93,8 @@ static ffi::Error forward(ffi::ThreadPool pool, In x, In gamma, In beta, In coun
       const Scale t = scale_of(mean->typed_data(), variance->typed_data(), gamma.typed_data(), beta.typed_data(), epsilon, c, s.C);
       const int64_t count = s.C - c;
       for (int64_t k = m * s.pixels; k < end * s.pixels; ++k) {
-        const vec value = t.of(load(x.typed_data() + k * s.C + c, count));
+        vec value = t.of(load(x.typed_data() + k * s.C + c, count));
+        if (adds) value += load(plus.typed_data() + k * s.C + c, count);
         store(y->typed_data() + k * s.C + c, relu ? relu_of(value) : value, count);
       }
     }
@@ -99,13 +102,15 @@ static ffi::Error forward(ffi::ThreadPool pool, In x, In gamma, In beta, In coun
   return ffi::Error::Success();
 }
 
-static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In counted, In mean, In variance, In dy, Out dx, Out dgamma,
-                                Out dbeta, float epsilon, bool relu) {
+// `y` is there where something was added: its ReLU is seen there alone. dplus is the dy that came through the ReLU.
+static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In counted, In mean, In variance, In y, In dy, Out dx, Out dgamma,
+                           Out dbeta, Out dplus, float epsilon, bool relu) {
   const Sizes s = sizes_of(x);
   const int64_t parts = parts_of(pool, s.n), size = s.pixels * s.C, Cp = full(s.C);
   const float* counts = counted.element_count() > 0 ? counted.typed_data() : nullptr;
+  const bool added = y.element_count() > 0;
   auto scale = [&](int64_t c) { return scale_of(mean.typed_data(), variance.typed_data(), gamma.typed_data(), beta.typed_data(), epsilon, c, s.C); };
-  auto error = [=](const Scale& t, vec value, vec slope) { return relu ? (t.of(value) > 0 ? slope : vec{}) : slope; };
+  auto error = [=](const Scale& t, vec value, vec slope) { return relu && !added ? (t.of(value) > 0 ? slope : vec{}) : slope; };
   std::vector<double> slopes(parts * Cp, 0.), products(parts * Cp, 0.);      // sums of dy, and of dy (x - mean)
   in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {
     for (int64_t c = 0; c < s.C; c += L) {
@@ -115,7 +120,13 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In cou
         const float *from = x.typed_data() + image * size + c, *errors = dy.typed_data() + image * size + c;
         vec products_here = {};
         const vec slopes_here = over_pixels(s, [&](int64_t k) {
-          const vec value = load(from + k, count), delta = error(t, value, load(errors + k, count));
+          const vec value = load(from + k, count);
+          vec delta = error(t, value, load(errors + k, count));
+          if (added) {
+            const int64_t at = image * size + c + k;
+            delta = load(y.typed_data() + at, count) > 0 ? delta : vec{};
+            store(dplus->typed_data() + at, delta, count);
+          }
           products_here += delta * (value - t.mean);
           return delta;
         });
@@ -134,6 +145,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In cou
     dbeta->typed_data()[c] = (float)slopes[c], dgamma->typed_data()[c] = (float)(products[c] / std::sqrt(square));
     shift[c] = (float)(slopes[c] / m_all), tilt[c] = (float)(products[c] / (square * m_all));
   }
+  const float* errors = added ? dplus->typed_data() : dy.typed_data();
   in_parts(pool, s.n, parts, [&](int64_t, int64_t m, int64_t end) {
     for (int64_t c = 0; c < s.C; c += L) {
       const Scale t = scale(c);
@@ -143,7 +155,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In cou
         const bool counts_too = !counts || counts[image] != 0;
         const vec own_shift = counts_too ? shifts : zero, own_tilt = counts_too ? tilts : zero;
         for (int64_t k = image * s.pixels; k < (image + 1) * s.pixels; ++k) {
-          const vec value = load(x.typed_data() + k * s.C + c, count), delta = error(t, value, load(dy.typed_data() + k * s.C + c, count));
+          const vec value = load(x.typed_data() + k * s.C + c, count), delta = error(t, value, load(errors + k * s.C + c, count));
           store(dx->typed_data() + k * s.C + c, t.gain * (delta - own_shift - (value - t.mean) * own_tilt), count);
         }
       }
@@ -153,7 +165,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In cou
 }
 
 #define FFI ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
-XLA_FFI_DEFINE_HANDLER_SYMBOL(norm_forward, forward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<In>().Ret<ffi::Buffer<ffi::F32>>()
+XLA_FFI_DEFINE_HANDLER_SYMBOL(norm_forward, forward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Ret<ffi::Buffer<ffi::F32>>()
     .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Attr<float>("epsilon").Attr<bool>("relu"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(norm_backward, backward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>()
-    .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Attr<float>("epsilon").Attr<bool>("relu"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(norm_backward, backward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>()
+    .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Attr<float>("epsilon").Attr<bool>("relu"));

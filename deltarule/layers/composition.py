@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from deltarule.errors import DeltaruleError, ShapeError
+from deltarule.layers.activation import Activation
 from deltarule.layers.layer import Layer, child_names
 from deltarule.layers.scope import Array, Scope
 from deltarule.spec import register
@@ -63,12 +65,20 @@ class Sequential(Layer):
         waiting = list(self.children.items())
         while waiting:
             (name, layer), *waiting = waiting
-            h = layer.joined(x, scope / name, waiting[0][1]) if waiting and scope.joinable else None
-            if h is not None:
-                x, waiting = h, waiting[1:]
-            else:
-                x = layer(x, scope / name)
+            h = None
+            if waiting and scope.joinable:
+                with jax.named_scope(name):
+                    h = layer.joined(x, scope / name, waiting[0][1])
+            x, waiting = (layer(x, scope / name), waiting) if h is None else (h, waiting[1:])
         return x
+
+    def added(self, x: Array, scope: Scope, shortcut: Array) -> Array:
+        """ReLU(h + shortcut): the last layer's affair."""
+        *before, (name, last) = self.children.items()
+        if before:
+            x = Sequential(dict(before))(x, scope)      # type: ignore[arg-type]
+        with jax.named_scope(name):
+            return last.added(x, scope / name, shortcut)
 
 
 @register
@@ -102,6 +112,14 @@ class Residual(Layer):
             raise ShapeError(f"Residual adds its body to its {way}, so both need one shape: {way} {tuple(s.shape[1:])}, "
                              f"body {tuple(f.shape[1:])}; {cure}")
         return scope.tap("activation", s + f)
+
+    def joined(self, x: Array, scope: Scope, after: Layer) -> Array | None:
+        """The ReLU behind this layer, where the last layer of the body can take it over; None for other layers."""
+        if after != Activation("relu"):
+            return None
+        s = x if self.shortcut is None else self.shortcut(x, scope / "shortcut")
+        with jax.named_scope("body"):
+            return self.body.added(x, scope / "body", s)
 
 
 @register

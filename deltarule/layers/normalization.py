@@ -55,9 +55,13 @@ class BatchNorm(Layer):
         """The ReLU behind this layer in the same pass, while training."""
         return self._trained(x, scope, relu=True) if scope.training and after == Activation("relu") else None
 
-    def _trained(self, x: Array, scope: Scope, relu: bool) -> Array:
+    def added(self, x: Array, scope: Scope, shortcut: Array) -> Array:
+        """ReLU(h + shortcut), while training in the same pass."""
+        return self._trained(x, scope, True, shortcut) if scope.training else super().added(x, scope, shortcut)
+
+    def _trained(self, x: Array, scope: Scope, relu: bool, plus: Array | None = None) -> Array:
         gamma, beta = (scope.param(name, init, x.shape[-1:]) for name, init in _LEARNT)
-        h, mu, variance = batch_norm(x, gamma, beta, scope.counted, self.epsilon, relu)
+        h, mu, variance = batch_norm(x, gamma, beta, scope.counted, self.epsilon, relu, plus)
         self._carried((mu, variance), scope)
         return scope.tap("activation", h)
 

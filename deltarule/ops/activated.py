@@ -16,6 +16,8 @@ from deltarule.ops import native
 from deltarule.ops.convolution import Sides, Sizes, Windows, convolve, convolve_transposed, kernel_gradient
 from deltarule.ops.pooling import Window, max_pool
 
+Gradients = tuple[jax.Array | None, jax.Array, jax.Array | None]
+
 
 def convolve_activated(x: jax.Array, K: jax.Array, b: jax.Array | None, stride: Sizes, padding: Sides, dilation: Sizes, relu: bool = False,
                        pool: Sizes | None = None) -> jax.Array:
@@ -64,26 +66,25 @@ def _backward(at: Windows, relu: bool, pool: Sizes, kept: tuple[Any, ...], error
     if isinstance(dh, jax.custom_derivatives.SymbolicZero):
         dh = jnp.zeros(dh.shape, dh.dtype)
     x, K, h, which, biased = kept
-    dx, dK, db = _gradients(x, K, h, which, dh, at, pool)
-    return dx, dK, None if biased is None else db
+    return _gradients(x, K, h, which, dh, at, pool, biased is not None)
 
 
 _in_one_pass.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
 def _gradients(x: jax.Array, K: jax.Array | None, h: jax.Array | None, which: jax.Array | None, dh: jax.Array, at: Windows,
-               pool: Sizes) -> tuple[jax.Array | None, jax.Array, jax.Array]:
-    """dL/dx (None without K), dL/dK, dL/db from dL/dh; `h` where there was a ReLU, `which` where there was pooling."""
-    return native.gradients(x, K, h, which, dh, at, pool)
+               pool: Sizes, biased: bool) -> Gradients:
+    """dL/dx (None without K), dL/dK, dL/db (None without b) from dL/dh; `h` where there was a ReLU, `which` where there was pooling."""
+    return native.gradients(x, K, h, which, dh, at, pool, biased)
 
 
 def _gradients_apart(x: jax.Array, K: jax.Array | None, h: jax.Array | None, which: jax.Array | None, dh: jax.Array, at: Windows,
-                     pool: Sizes) -> tuple[jax.Array | None, jax.Array, jax.Array]:
+                     pool: Sizes, biased: bool) -> Gradients:
     delta = dh if h is None else jnp.where(h > 0, dh, jnp.zeros_like(dh))
     delta = delta if which is None else _spread(delta, which, at.output, pool)
     dx = None if K is None else convolve_transposed(delta, K, at.space, at.stride, at.padding, at.dilation)
-    return dx, kernel_gradient(x, delta, at), jnp.sum(delta, axis=tuple(range(delta.ndim - 1)))
+    return dx, kernel_gradient(x, delta, at), jnp.sum(delta, axis=tuple(range(delta.ndim - 1))) if biased else None
 
 
 def _spread(dh: jax.Array, which: jax.Array, output: Sizes, pool: Sizes) -> jax.Array:
@@ -96,5 +97,9 @@ def _spread(dh: jax.Array, which: jax.Array, output: Sizes, pool: Sizes) -> jax.
     return delta
 
 
-_gradients.defvjp(lambda x, K, h, which, dh, at, pool: (_gradients(x, K, h, which, dh, at, pool), (x, K, h, which, dh)),
-                  lambda at, pool, kept, found: jax.vjp(functools.partial(_gradients_apart, at=at, pool=pool), *kept)[1](found))
+def _gradients_backward(at: Windows, pool: Sizes, biased: bool, kept: tuple[Any, ...], found: Gradients) -> tuple[Any, ...]:
+    return jax.vjp(lambda x, K, h, which, dh: _gradients_apart(x, K, h, which, dh, at, pool, biased), *kept)[1](found)
+
+
+_gradients.defvjp(lambda x, K, h, which, dh, at, pool, biased: (_gradients(x, K, h, which, dh, at, pool, biased), (x, K, h, which, dh)),
+                  _gradients_backward)

@@ -46,11 +46,14 @@ def kernel(x: jax.Array, y: jax.Array, at: Any) -> jax.Array:
 
 
 def gradients(x: jax.Array, K: jax.Array | None, h: jax.Array | None, which: jax.Array | None, dh: jax.Array, at: Any,
-              pool: tuple[int, ...] = ()) -> tuple[jax.Array | None, jax.Array, jax.Array]:
-    """dL/dx (None without K), dL/dK and dL/db of `maps` from dL/dh, in one pass; `h` where there was a ReLU, `which` where pooling."""
+              pool: tuple[int, ...] = (), biased: bool = True) -> tuple[jax.Array | None, jax.Array, jax.Array | None]:
+    """dL/dx (None without K), dL/dK and dL/db (None unless biased) of `maps` from dL/dh; `h` where there was a ReLU, `which` where
+    there was pooling.
+    """
     wide = [None if value is None else _wide(value, 1) for value in (x, h, which)]
-    dx, dK, db = kernels.backward(wide[0], None if K is None else _wide(K, 0), wide[1], wide[2], _wide(dh, 1), _geometry(at, pool))
-    return None if K is None else _narrow(dx, at), dK if len(at.space) == 2 else dK[0], db
+    dx, dK, db = kernels.backward(wide[0], None if K is None else _wide(K, 0), wide[1], wide[2], _wide(dh, 1), _geometry(at, pool),
+                                  biased)
+    return None if K is None else _narrow(dx, at), dK if len(at.space) == 2 else dK[0], db if biased else None
 
 
 def pools(dtype: Any, windows: Any) -> bool:

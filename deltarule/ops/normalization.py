@@ -10,15 +10,17 @@ from deltarule import kernels
 from deltarule.ops import native
 
 Moments = tuple[jax.Array, jax.Array]
+Normed = tuple[jax.Array, jax.Array, jax.Array]     # y, mu, sigma^2
 
 
-def batch_norm(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, epsilon: float,
-               relu: bool = False) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """y = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta, or its ReLU; mu and sigma^2 of each channel over all images and positions.
+def batch_norm(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, epsilon: float, relu: bool = False,
+               plus: jax.Array | None = None) -> Normed:
+    """y = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta; mu and sigma^2 of each channel over all images and positions.
 
-    Shapes: x and y (n, ..., C), gamma, beta, mu, sigma^2 (C,). `counted` (n,) is False for images that must not enter mu and sigma^2.
+    With `relu` y = max(gamma x_hat + beta + plus, 0), where `plus` is what a shortcut brings, or None.
+    Shapes: x, plus and y (n, ..., C), gamma, beta, mu, sigma^2 (C,). `counted` (n,) is False for images that must not enter mu and sigma^2.
     Returns y, mu and sigma^2; errors come back through y alone. With x_hat = (x - mu) / sigma, m values of a channel that count, dy zero
-    where the ReLU was off: dbeta = sum dy, dgamma = sum dy x_hat, dx = gamma / sigma (dy - dbeta / m - x_hat dgamma / m)
+    where the ReLU was off: dbeta = sum dy, dgamma = sum dy x_hat, dx = gamma / sigma (dy - dbeta / m - x_hat dgamma / m), dplus = dy
     (Ioffe and Szegedy 2015).
 
     >>> x = jnp.array([[[1.0], [3.0]], [[10.0], [10.0]]])
@@ -26,9 +28,9 @@ def batch_norm(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Arr
     >>> y[:, :, 0].tolist(), mu.tolist(), variance.tolist()
     ([[-1.0, 1.0], [8.0, 8.0]], [2.0], [1.0])
     """
-    if native.runs(x.dtype) and x.ndim > 2:
-        return _in_one_pass(x, gamma, beta, counted, epsilon, relu)
-    return _as_it_stands(x, gamma, beta, counted, epsilon, relu)
+    if native.runs(x.dtype) and x.ndim > 2 and (relu or plus is None):
+        return _in_one_pass(x, gamma, beta, counted, plus, epsilon, relu)
+    return _as_it_stands(x, gamma, beta, counted, plus, epsilon, relu)
 
 
 def normalized(x: jax.Array, mu: jax.Array, variance: jax.Array, epsilon: float) -> jax.Array:
@@ -36,11 +38,12 @@ def normalized(x: jax.Array, mu: jax.Array, variance: jax.Array, epsilon: float)
     return (x - mu) / jnp.sqrt(variance + epsilon)
 
 
-def _as_it_stands(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, epsilon: float,
-                  relu: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _as_it_stands(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, plus: jax.Array | None, epsilon: float,
+                  relu: bool) -> Normed:
     mu, variance = moments(x, counted)
     x_hat = normalized(x, jnp.broadcast_to(mu, x.shape), jnp.broadcast_to(variance, x.shape), epsilon)
     y = jnp.broadcast_to(gamma, x.shape) * x_hat + jnp.broadcast_to(beta, x.shape)
+    y = y if plus is None else y + plus
     return jnp.maximum(y, 0) if relu else y, jax.lax.stop_gradient(mu), jax.lax.stop_gradient(variance)
 
 
@@ -54,38 +57,45 @@ def moments(x: jax.Array, counted: jax.Array | None) -> Moments:
     return mu, jnp.sum(share * jnp.square(x - jnp.broadcast_to(mu, x.shape)), axis=axes)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _in_one_pass(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, epsilon: float,
-                 relu: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return kernels.norm_forward(x, gamma, beta, counted, epsilon, relu)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _in_one_pass(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, plus: jax.Array | None, epsilon: float,
+                 relu: bool) -> Normed:
+    return kernels.norm_forward(x, gamma, beta, counted, plus, epsilon, relu)
 
 
-def _forward(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, epsilon: float,
-             relu: bool) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[Any, ...]]:
-    y, mu, variance = _in_one_pass(x, gamma, beta, counted, epsilon, relu)
-    return (y, mu, variance), (x, gamma, beta, counted, mu, variance)
+def _forward(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, plus: jax.Array | None, epsilon: float,
+             relu: bool) -> tuple[Normed, tuple[Any, ...]]:
+    y, mu, variance = _in_one_pass(x, gamma, beta, counted, plus, epsilon, relu)
+    return (y, mu, variance), (x, gamma, beta, counted, plus, mu, variance, y if plus is not None else None)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(7, 8))
-def _gradients(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, mu: jax.Array, variance: jax.Array,
-               dy: jax.Array, epsilon: float, relu: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return kernels.norm_backward(x, gamma, beta, counted, mu, variance, dy, epsilon, relu)
+def _backward(epsilon: float, relu: bool, kept: tuple[Any, ...], dy: Normed) -> tuple[Any, ...]:
+    x, gamma, beta, counted, plus, mu, variance, y = kept
+    dx, dgamma, dbeta, dplus = _gradients(x, gamma, beta, counted, plus, mu, variance, y, dy[0], epsilon, relu)
+    return dx, dgamma, dbeta, None, dplus
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(9, 10))
+def _gradients(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.Array | None, plus: jax.Array | None, mu: jax.Array,
+               variance: jax.Array, y: jax.Array | None, dy: jax.Array, epsilon: float, relu: bool) -> tuple[jax.Array | None, ...]:
+    return kernels.norm_backward(x, gamma, beta, counted, mu, variance, y, dy, epsilon, relu)
 
 
 def _gradients_backward(epsilon: float, relu: bool, kept: tuple[Any, ...], found: Any) -> tuple[Any, ...]:
     """Derivatives of derivatives are those of the equation as it stands."""
-    x, gamma, beta, counted, dy = kept
+    x, gamma, beta, counted, plus, y, dy = kept
 
-    def gradients(x: jax.Array, gamma: jax.Array, beta: jax.Array, dy: jax.Array) -> Any:
-        def y(x: jax.Array, gamma: jax.Array, beta: jax.Array) -> jax.Array:
-            return _as_it_stands(x, gamma, beta, counted, epsilon, relu)[0]
+    def gradients(x: jax.Array, gamma: jax.Array, beta: jax.Array, plus: jax.Array | None, dy: jax.Array) -> Any:
+        def normed(x: jax.Array, gamma: jax.Array, beta: jax.Array, plus: jax.Array | None) -> jax.Array:
+            return _as_it_stands(x, gamma, beta, counted, plus, epsilon, relu)[0]
 
-        return jax.vjp(y, x, gamma, beta)[1](dy)
+        return jax.vjp(normed, x, gamma, beta, plus)[1](dy)
 
-    dx, dgamma, dbeta, ddy = jax.vjp(gradients, x, gamma, beta, dy)[1](found)
-    return dx, dgamma, dbeta, None, jnp.zeros_like(gamma), jnp.zeros_like(gamma), ddy
+    dx, dgamma, dbeta, dplus, ddy = jax.vjp(gradients, x, gamma, beta, plus, dy)[1](found)
+    return dx, dgamma, dbeta, None, dplus, jnp.zeros_like(gamma), jnp.zeros_like(gamma), None if y is None else jnp.zeros_like(y), ddy
 
 
-_in_one_pass.defvjp(_forward, lambda epsilon, relu, kept, dy: (*_gradients(*kept, dy[0], epsilon, relu), None))
-_gradients.defvjp(lambda x, gamma, beta, counted, mu, variance, dy, epsilon, relu: (
-    _gradients(x, gamma, beta, counted, mu, variance, dy, epsilon, relu), (x, gamma, beta, counted, dy)), _gradients_backward)
+_in_one_pass.defvjp(_forward, _backward)
+_gradients.defvjp(lambda x, gamma, beta, counted, plus, mu, variance, y, dy, epsilon, relu: (
+    _gradients(x, gamma, beta, counted, plus, mu, variance, y, dy, epsilon, relu), (x, gamma, beta, counted, plus, y, dy)),
+    _gradients_backward)
