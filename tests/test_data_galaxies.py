@@ -151,6 +151,8 @@ def test_another_size_shows_the_same_galaxies():
     (lambda: data.galaxy_catalogue(data.wine()), r"^galaxy_catalogue expected the data set of galaxies\(\.\.\.\), received wine; phot"),
     (lambda: data.galaxy_catalogue(np.zeros((3, 48, 48, 1))), r"^galaxy_catalogue expected .*received ndarray; photometry\.measure"),
     (lambda: photometry.measure(np.zeros((3, 48, 48)), noise=0), r"^noise is 0, expected the deviation of an empty pixel in counts, above"),
+    (lambda: photometry.measure(np.zeros((3, 48, 48)), noise="sky"), r"^noise is 'sky', expected the deviation of an empty pixel"),
+    (lambda: photometry.measure(np.full((1, 48, 48), np.nan), noise=1.0), r"^counts holds values that are not finite; fill bad pixels"),
 ])
 def test_mistakes(call, message):
     with pytest.raises(DataError, match=message):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deltarule.data.arrays import as_array
+from deltarule.data.arrays import all_finite, as_array
 from deltarule.data.dataset import Dataset
 from deltarule.data.galaxies import sky_noise
 from deltarule.errors import DataError, ShapeError
@@ -38,7 +38,7 @@ def measure(counts: ArrayLike, noise: float, zero_point: float = 25.0) -> Array:
     - the Gini coefficient of the pixels, and M20, how far the brightest fifth of the light is spread (Lotz, Primack and Madau 2004);
     - scatter over octants: the deviation of the light in eight equal sectors, as a share of their mean.
 
-    Raises ShapeError for another shape, DataError for a noise that is not positive.
+    Raises ShapeError for another shape, DataError for counts that are not finite and a noise that is not positive.
 
     >>> y, x = np.mgrid[-20:21, -20:21]
     >>> disc = 900 * np.exp(-np.hypot(x, y / 0.5) / 4)
@@ -48,7 +48,9 @@ def measure(counts: ArrayLike, noise: float, zero_point: float = 25.0) -> Array:
     images = as_array(counts, "counts")
     if images.ndim != 3 or min(images.shape[1:]) < 8:
         raise ShapeError(f"counts has shape {images.shape}, expected (n, height, width) of at least 8 x 8 pixels")
-    if not 0 < noise < np.inf:
+    if not all_finite(images):
+        raise DataError("counts holds values that are not finite; fill bad pixels, or leave those images out")
+    if not (isinstance(noise, (int, float, np.number)) and 0 < noise < np.inf):
         raise DataError(f"noise is {noise!r}, expected the deviation of an empty pixel in counts, above 0")
     parts = [_measure(images[i:i + ROWS].astype(np.float32), noise, zero_point) for i in range(0, len(images), ROWS)]
     return np.concatenate(parts) if parts else np.empty((0, len(MEASURES)), np.float32)
