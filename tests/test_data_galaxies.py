@@ -263,7 +263,7 @@ def test_the_sequence_of_hubble():
     assert (bulge[0], bulge[4]) == (1.0, 0.0)
     assert np.degrees(made.pitch[y == 3].mean()) > np.degrees(made.pitch[y == 2].mean()) + 5
     assert (made.clumps[y == 3] > 0).sum() > 2 * (made.clumps[y == 2] > 0).sum()
-    assert (made.bulge + made.bar + made.clumps.sum(axis=1)).max() <= 1
+    assert (made.bulge + made.bar + made.clumps.sum(axis=1))[y > 0].max() < 0.98     # the disc keeps some light
     cosine = np.sqrt(np.maximum(made.disc_ratio[y == 2] ** 2 - 0.04, 0) / 0.96)     # the thickness is 0.2, with a scatter of 0.04
     assert np.quantile(cosine, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.05)
 

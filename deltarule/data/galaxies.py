@@ -91,6 +91,7 @@ def draw(y: Array, rng: np.random.Generator, size: int) -> Galaxies:
     number = np.minimum(rng.poisson(np.interp(stage, [-1, 1, 4, 8, 10], [0, 1, 4, 8, 7])), CLUMPS)
     each = np.interp(stage, [1, 8, 10], [0.01, 0.02, 0.035])[:, None] * rng.exponential(size=(n, CLUMPS))
     clumps = np.minimum(each, 0.08) * (np.arange(CLUMPS) < number[:, None])
+    clumps *= np.minimum(1, (1 - bulge) / 2 / np.maximum(clumps.sum(axis=1), 1e-9))[:, None]      # at most half of what the bulge leaves
     far, around = np.minimum(rng.gamma(2.5, 0.4, (n, CLUMPS)), 2.2), rng.uniform(0, 2 * np.pi, (n, CLUMPS))
     return Galaxies(
         light=light * scale**2, centre=rng.uniform(-1, 1, (n, 2)) * scale, angle=rng.uniform(0, np.pi, n),
