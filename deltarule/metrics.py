@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deltarule.confusion import accuracy_within as accuracy_within
+from deltarule.confusion import cohen_kappa as cohen_kappa
+from deltarule.confusion import precision_recall_f1 as precision_recall_f1
+from deltarule.confusion import share
+from deltarule.confusion import table_report as table_report
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.rowwise import ROWWISE as ROWWISE
 from deltarule.rowwise import metric as metric
@@ -46,44 +51,6 @@ def accuracy(y: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.mean(y == predicted))
 
 
-def precision_recall_f1(table: ArrayLike) -> dict[str, dict[str, Any]]:
-    """Precision, recall and F1 from a confusion table (K, K).
-
-    precision_j = table_jj / sum_i table_ij    of those predicted as j, the share that is j
-    recall_i    = table_ii / sum_j table_ij    of those that are i, the share that was found
-    f1          = 2 precision recall / (precision + recall)
-
-    Gives {"per_class": {"precision", "recall", "f1": (K,), "support": (K,)}, "macro": the means over the classes, "weighted": the means
-    weighted by support}. 0/0 counts as 0. Raises ShapeError unless the table is square, DataError if it is empty.
-
-    >>> precision_recall_f1([[3, 1], [0, 4]])["per_class"]["recall"].tolist()
-    [0.75, 1.0]
-    """
-    table = _table(table)
-    right, support, named = np.diag(table), table.sum(axis=1), table.sum(axis=0)        # (K,)
-    precision, recall = _share(right, named), _share(right, support)
-    scores = {"precision": precision, "recall": recall, "f1": _share(2 * precision * recall, precision + recall)}
-    return {
-        "per_class": scores | {"support": support},
-        "macro": {name: float(np.mean(score)) for name, score in scores.items()},
-        "weighted": {name: float(np.average(score, weights=support)) for name, score in scores.items()},
-    }
-
-
-def cohen_kappa(table: ArrayLike) -> float:
-    """Agreement beyond chance, kappa = (p_o - p_e) / (1 - p_e), from a confusion table (K, K) (Cohen 1960).
-
-    p_o is the accuracy and p_e = sum_k row_k column_k / n^2 what independent guesses would reach. 0/0 (one class only) counts as 0.
-
-    >>> round(cohen_kappa([[20, 5], [10, 15]]), 12)
-    0.4
-    """
-    table = _table(table)
-    n = table.sum()
-    observed, expected = np.trace(table) / n, table.sum(axis=0) @ table.sum(axis=1) / n**2
-    return float(_share(observed - expected, 1 - expected))
-
-
 # --- regions
 
 def iou(y: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> float:
@@ -96,7 +63,7 @@ def iou(y: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> float
     (0.5, 0.5)
     """
     both, total = _overlaps(y, predicted, classes)
-    return float(np.mean(_share(both, total - both)))
+    return float(np.mean(share(both, total - both)))
 
 
 def dice(y: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> float:
@@ -106,7 +73,7 @@ def dice(y: ArrayLike, predicted: ArrayLike, classes: int | None = None) -> floa
     0.6667
     """
     both, total = _overlaps(y, predicted, classes)
-    return float(np.mean(_share(2 * both, total)))
+    return float(np.mean(share(2 * both, total)))
 
 
 # --- scores of one class against the rest
@@ -254,6 +221,7 @@ def r2(y: ArrayLike, prediction: ArrayLike) -> float:
 
 # --- reports
 
+
 def classification_report(y: ArrayLike, probabilities: ArrayLike) -> dict[str, Any]:
     """Everything about a classifier, as plain floats and lists: what the command prints and stores.
 
@@ -268,22 +236,13 @@ def classification_report(y: ArrayLike, probabilities: ArrayLike) -> dict[str, A
     p, labels = _probabilities(y, probabilities)
     classes = p.shape[1]
     table = confusion_table(labels, p.argmax(axis=1), classes)
-    scores = precision_recall_f1(table)
     all_there = bool((table.sum(axis=1) > 0).all())
     curve_scores = p[:, 1] if classes == 2 else p
-    return {
-        "rows": len(labels),
-        "accuracy": accuracy(labels, p.argmax(axis=1)),
-        "baseline": float(table.sum(axis=1).max() / len(labels)),
-        "kappa": cohen_kappa(table),
+    return table_report(table) | {
         "log_loss": log_loss(labels, p),
         "roc_auc": roc_auc(labels, curve_scores) if all_there else None,
         "average_precision": average_precision(labels, curve_scores) if all_there else None,
         "calibration_error": expected_calibration_error(labels, p),
-        **{name: score.tolist() for name, score in scores["per_class"].items()},
-        "macro": scores["macro"],
-        "weighted": scores["weighted"],
-        "confusion_table": table.tolist(),
     }
 
 
@@ -301,10 +260,6 @@ def regression_report(y: ArrayLike, prediction: ArrayLike) -> dict[str, Any]:
 
 
 # --- helpers
-
-def _share(part: ArrayLike, whole: ArrayLike) -> Floats:
-    part, whole = np.asarray(part, float), np.asarray(whole, float)
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
 
 
 def _overlaps(y: ArrayLike, predicted: ArrayLike, classes: int | None) -> tuple[Integers, Integers]:
@@ -389,15 +344,6 @@ def _numbers(y: ArrayLike, prediction: ArrayLike) -> tuple[Floats, Floats]:
     if not (np.isfinite(y).all() and np.isfinite(prediction).all()):
         raise DataError("y and prediction must be finite, received NaN or infinity; clean the targets or look for divergence")
     return y, prediction
-
-
-def _table(given: ArrayLike) -> Integers:
-    table = np.asarray(given)
-    if table.ndim != 2 or table.shape[0] != table.shape[1]:
-        raise ShapeError(f"a confusion table must be square (classes, classes), received {table.shape}")
-    if table.sum() == 0:
-        raise DataError("the confusion table is empty; evaluate at least one row")
-    return table
 
 
 def _same_shape(name: str, first: NDArray[Any], other_name: str, second: NDArray[Any]) -> None:

@@ -17,7 +17,7 @@ FLOORS = [
     {"kernels"},
     {"textbook"},
     {"ops", "modelfile"},
-    {"initializers", "schedules", "losses", "rowwise"},
+    {"initializers", "schedules", "losses", "rowwise", "confusion"},
     {"optimizers", "metrics", "layers", "augment"},
     {"data", "segmentation"},
     {"training", "glass"},

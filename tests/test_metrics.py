@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve as sk_calibration_curve
 
+from deltarule.data import storrie_lombardi
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.metrics import (
     ROWWISE,
     accuracy,
+    accuracy_within,
     average_precision,
     calibration_curve,
     classification_report,
@@ -31,6 +33,7 @@ from deltarule.metrics import (
     rmse,
     roc_auc,
     roc_curve,
+    table_report,
 )
 
 # Storrie-Lombardi, Lahav, Sodre and Storrie-Lombardi 1992, table 2: E, S0, Sa+Sb, Sc+Sd, Irr; rows true, columns assigned
@@ -74,6 +77,31 @@ class TestGalaxies:
         y, assigned = labels_of(ESO)
         assert accuracy(y, assigned) == 1981 / 3517
         assert cohen_kappa(ESO) == pytest.approx(sk.cohen_kappa_score(y, assigned), abs=1e-12)
+
+    def test_from_the_tables_alone(self):
+        """What scikit-learn says of the rows that the tables count."""
+        for table in (ANN, ESO):
+            y, assigned = labels_of(table)
+            report = table_report(table)
+            assert report["rows"] == 3517
+            assert report["accuracy"] == pytest.approx(sk.accuracy_score(y, assigned), abs=1e-12)
+            assert report["kappa"] == pytest.approx(sk.cohen_kappa_score(y, assigned), abs=1e-12)
+            for average, ours in ((None, report), ("macro", report["macro"]), ("weighted", report["weighted"])):
+                theirs = sk.precision_recall_fscore_support(y, assigned, average=average)
+                for name, value in zip(("precision", "recall", "f1"), theirs[:3], strict=True):
+                    np.testing.assert_allclose(ours[name], value, rtol=1e-12)
+            assert report["baseline"] == pytest.approx(1611 / 3517)
+            assert accuracy_within(table) == pytest.approx(np.mean(np.abs(y - assigned) <= 1), abs=1e-12)
+            assert accuracy_within(table, 0) == pytest.approx(report["accuracy"], abs=1e-12)
+            assert accuracy_within(table, 4) == 1.0
+        assert accuracy_within(ANN) == pytest.approx(0.964, abs=5e-4)
+
+    def test_the_data_set_holds_the_printed_tables(self):
+        tables = storrie_lombardi()
+        np.testing.assert_array_equal(tables.network, ANN)
+        np.testing.assert_array_equal(tables.automatic, ESO)
+        assert tables.class_names == ("E", "S0", "Sa+Sb", "Sc+Sd", "Irr")
+        assert "1992" in tables.source
 
     def test_the_report_names_the_baseline(self):
         y, assigned = labels_of(ANN)
@@ -312,6 +340,10 @@ class TestRowwise:
     (lambda: accuracy([], []), DataError, r"^no rows to evaluate; give at least one$"),
     (lambda: accuracy([1], [1, 2]), ShapeError, r"^y and predicted must have the same shape"),
     (lambda: precision_recall_f1([[1, 2]]), ShapeError, r"^a confusion table must be square \(classes, classes\), received \(1, 2\)$"),
+    (lambda: table_report([1, 2]), ShapeError, r"^a confusion table must be square \(classes, classes\), received \(2,\)$"),
+    (lambda: table_report([[0.5, 0.5], [0, 1]]), DataError, r"^a confusion table must hold counts, whole numbers from 0 on; for shares m"),
+    (lambda: accuracy_within([[1, -1], [0, 1]]), DataError, r"^a confusion table must hold counts, whole numbers from 0 on"),
+    (lambda: accuracy_within([[1, 0], [0, 1]], steps=-1), DataError, r"^steps is -1, expected a whole number from 0 on$"),
     (lambda: cohen_kappa([[0, 0], [0, 0]]), DataError, r"^the confusion table is empty; evaluate at least one row$"),
     (lambda: roc_curve([1, 1], [0.1, 0.2]), DataError, r"^a ROC curve needs both classes, received 2 of class 1 and 0 of class 0; eval"),
     (lambda: roc_curve([0, 1], [0.1, np.nan]), DataError, r"^scores must be finite, received NaN or infinity; look for diverg"),

@@ -4,16 +4,20 @@ from deltarule.data.arrays import all_finite, as_array, as_features, one_hot
 from deltarule.data.atoms import Micrographs, atoms
 from deltarule.data.audit import Finding, audit
 from deltarule.data.dataset import Dataset
+from deltarule.data.galaxies import galaxies
 from deltarule.data.images import Images, read_image_files, read_images
 from deltarule.data.mnist import mnist, read_idx
+from deltarule.data.photometry import galaxy_catalogue
 from deltarule.data.preprocessing import Labels, Preprocessor, TargetScaler
 from deltarule.data.reading import read_columns, read_table, target_values
 from deltarule.data.sources import breast_cancer, circles, diabetes, digits, iris, load, names, spiral, two_moons, wine, xor
+from deltarule.data.storrie_lombardi import storrie_lombardi
 
 __all__ = [
     "Dataset", "Finding", "Images", "Labels", "Preprocessor", "TargetScaler",
     "all_finite", "as_array", "as_features", "audit", "one_hot", "read_columns", "read_idx", "read_image_files", "read_images",
     "read_table", "target_values",
     "breast_cancer", "diabetes", "digits", "iris", "mnist", "wine", "load", "names",
+    "galaxies", "galaxy_catalogue", "storrie_lombardi",
     "Micrographs", "atoms", "circles", "spiral", "two_moons", "xor",
 ]

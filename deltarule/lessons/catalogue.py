@@ -19,8 +19,8 @@ NAMES = (       # in the order of the lectures; the module of "one-vs-all" is on
     "activations", "linear-depth", "vanishing-gradients", "dying-relu", "relu-speed", "losses", "softmax",
     "layers", "backpropagation", "trask", "gradient-descent", "gradient-noise", "approximation", "capacity", "bending",
     "overfitting", "regularization", "metrics", "problem-first",
-    "mnist-nielsen", "convolution", "shared-weights", "receptive-field", "convnet", "hierarchy",
-    "segmentation",
+    "mnist-nielsen", "convolution", "shared-weights", "pooling", "receptive-field", "convnet", "conv1d", "hierarchy", "segmentation",
+    "galaxies",
 )
 
 

@@ -46,8 +46,11 @@ TOPICS: dict[int, Topic] = {
     27: Topic(IMAGES, "handwritten digits with 784 inputs and one-hot targets", "I"),
     28: Topic(IMAGES, "convolution along sequences, over images and through volumes", "B P N"),
     29: Topic(IMAGES, "feature maps, shared weights, local connections", "B P"),
+    30: Topic(IMAGES, "max, average and global pooling; what small shifts change", "B P N"),
     31: Topic(IMAGES, "receptive fields, worked out and measured; dilation", "B"),
     32: Topic(IMAGES, "the convolutional network: [Conv ReLU Conv ReLU Pool] x k, Flatten, Dense, Softmax", "B"),
+    33: Topic(IMAGES, "a one-dimensional convolutional network of three layers", "B"),
     34: Topic(IMAGES, "a hierarchy of representations: pixels, edges, motifs, objects", "P"),
     35: Topic(IMAGES, "semantic and instance segmentation; atoms in microscope images", "H"),
+    36: Topic(IMAGES, "the classes of galaxies", "P"),
 }
