@@ -14,7 +14,7 @@ from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.glass import ascent
 from deltarule.glass import saliency as methods
 from deltarule.glass.reach import EACH, MOVED, has_space, reach
-from deltarule.layers import Parallel, Residual, Sequential
+from deltarule.layers import Parallel, Residual, Sequential, Skip
 from deltarule.layers.convolution import Convolution, TransposedConvolution
 from deltarule.network import LITTLE_WORK, Network
 from deltarule.ops.compiling import precision
@@ -221,7 +221,7 @@ def _each(name: str, value: Any, space: tuple[int, ...]) -> tuple[int, ...]:
 def _has_channels(net: Network) -> bool:
     """Whether the last axis of the inputs holds channels: not in tables, nor in images (height, width) that are flattened first."""
     for visit in net.plan.visits:
-        if isinstance(visit.layer, (Sequential, Residual, Parallel)):
+        if isinstance(visit.layer, (Sequential, Residual, Skip, Parallel)):
             continue
         way = reach(visit.layer, visit.input_shape[1:])
         if way != EACH:

@@ -71,6 +71,8 @@ OTHERS = st.one_of(
     st.builds(dr.UpSample, st.integers(1, 3), st.sampled_from(["nearest", "linear"])),
     st.builds(dr.Pad, st.just(((1, 2),)), st.sampled_from(["zeros", "reflect", "circular"])), st.just(dr.Crop(((1, 0),))),
     st.builds(dr.AdaptiveMaxPool, st.integers(2, 4)), st.builds(dr.Residual, st.just(dr.Conv1D(2, 3, padding="same", dilation=2))),
+    st.just(dr.Residual(dr.Conv1D(2, 3, stride=2, padding="same"), dr.Conv1D(2, 1, stride=2))),
+    st.just(dr.Skip([dr.MaxPool1D(3, 1, "same"), dr.Conv1D(1, 3, padding="same")])),
     st.just(dr.Parallel([dr.Conv1D(2, 1), dr.MaxPool1D(3, 1, "same"), [dr.Conv1D(1, 3, padding="same"), dr.BatchNorm()]])))
 
 
@@ -90,6 +92,16 @@ def test_analytic_is_measured_in_images(kernel, stride, dilation, padding):
     field = net.receptive_field("conv2d_2")
     for unit in {(0, 0), (field.units[0] - 1, field.units[1] // 2), field.unit()}:
         np.testing.assert_array_equal(field.pixels(unit), field.measured(unit))
+
+
+def test_analytic_is_measured_in_ready_networks():
+    for net in (dr.models.unet((8, 8, 1), 2, depth=2, width=2), dr.models.resnet((8, 8, 1), 2, 1, (2, 3)), dr.models.lenet5()):
+        deepest = [visit.path for visit in net.plan.visits if isinstance(visit.layer, dr.Conv2D)][-1]
+        field = net.receptive_field(deepest)
+        for unit in {(0, 0), field.unit()}:
+            np.testing.assert_array_equal(field.pixels(unit), field.measured(unit))
+    vector = dr.Network([dr.Flatten(), dr.Skip(dr.Dense(1))], (3, 1)).receptive_field("")
+    assert [vector.pixels((unit,)).sum() for unit in range(4)] == [1, 1, 1, 3]
 
 
 SPATIAL = {cls: example for cls, example in EXAMPLES.items() if len(example[1]) > 1}
