@@ -19,9 +19,9 @@ from workloads import WORKLOADS
 UPDATES, AGREEMENT, REST = 20, 1e-3, 0.5
 
 
-def serve(side, workload, threads, pipe):
+def serve(side, workload, setting, pipe):
     """The life of one side: answer requests until told to stop."""
-    built = SIDES[side](workload, threads)
+    built = side(workload, setting)
     while (request := pipe.recv()) is not None:
         method, argument = request
         pipe.send(getattr(built, method)(argument))
@@ -30,9 +30,9 @@ def serve(side, workload, threads, pipe):
 class Side:
     """A side in a process of its own."""
 
-    def __init__(self, name, workload, threads=2):
+    def __init__(self, name, workload, setting=2, sides=SIDES):
         self.pipe, far = multiprocessing.get_context("spawn").Pipe()
-        self.process = multiprocessing.get_context("spawn").Process(target=serve, args=(name, workload, threads, far), daemon=True)
+        self.process = multiprocessing.get_context("spawn").Process(target=serve, args=(sides[name], workload, setting, far), daemon=True)
         self.process.start()
 
     def ask(self, method, argument):

@@ -294,30 +294,65 @@ static void weigh_all(const Sum& t, const float* x, const float* delta, float* d
   });
 }
 
-// dK (kh, kw, C, Fp) += the share of one image. Some 24 KB of delta at a time stay in the first-level cache; with neighbouring columns
-// (dw = 1) the values of a row of the window lie side by side and count as one.
-static void weigh_image(const Shape& s, const float* x, int64_t x_row, const float* delta, const Errors& e, float* dK) {
+// The same for images of one channel: all KH x KW places of the kernel at once, rows of x `row` apart.
+template <int KH, int KW, int V>
+static void weigh_whole(const Sum& t, int64_t row, const float* x, const float* delta, float* dK) {
+  vec acc[KH * KW][V] = {};
+  for (int64_t p = 0; p < t.rows; ++p) {
+    const float *at = x + p * t.down, *d = delta + p * t.row;
+    for (int64_t q = 0; q < t.Q; ++q, at += t.step, d += t.Fp) {
+      vec slope[V];
+      for (int v = 0; v < V; ++v) slope[v] = load(d + v * L);
+#pragma GCC unroll 5
+      for (int i = 0; i < KH; ++i)
+#pragma GCC unroll 5
+        for (int j = 0; j < KW; ++j)
+#pragma GCC unroll 2
+          for (int v = 0; v < V; ++v) acc[i * KW + j][v] += at[i * row + j] * slope[v];
+    }
+  }
+  for (int k = 0; k < KH * KW; ++k)
+    for (int v = 0; v < V; ++v) store(dK + k * t.Fp + v * L, load(dK + k * t.Fp + v * L) + acc[k][v]);
+}
+
+// dK (kh, kw, C, Fp) += the share of rows `from` ... `to` - 1 of one image. Some 24 KB of delta at a time stay in the first-level cache; with
+// neighbouring columns (dw = 1) the values of a row of the window lie side by side and count as one.
+static void weigh_rows(const Shape& s, const float* x, int64_t x_row, const float* delta, const Errors& e, float* dK, int64_t from, int64_t to) {
   const int64_t room = std::max<int64_t>(16, 6000 / e.Fp), rows = std::max<int64_t>(1, room / s.Q), some = std::min(room, s.Q);
   const int64_t joined = s.dw == 1 ? s.kw : 1;
-  for (int64_t p = 0; p < s.P; p += rows)
+  for (int64_t p = from; p < to; p += rows)
     for (int64_t q = 0; q < s.Q; q += some)
       for (int64_t i = 0; i < s.kh; ++i) {
         const int64_t first = std::max(p, -below(i * s.dh - s.top, s.sh));      // rows whose value under row i of the kernel is there
-        const int64_t end = std::min({p + rows, s.P, below(s.H - 1 + s.top - i * s.dh, s.sh) + 1});
+        const int64_t end = std::min({p + rows, to, below(s.H - 1 + s.top - i * s.dh, s.sh) + 1});
         if (first >= end) continue;
         const Sum t = {s.sh * x_row, s.sw * s.C, end - first, std::min(some, s.Q - q), e.row(), e.Fp};
         for (int64_t j = 0; j < s.kw; j += joined) {
           const float* at = x + (first * s.sh + i * s.dh - s.top) * x_row + (q * s.sw + j * s.dw) * s.C;
           const float* d = delta + first * e.row() + (e.left + q) * e.Fp;
-          float* to = dK + (i * s.kw + j) * s.C * e.Fp;
+          float* sums = dK + (i * s.kw + j) * s.C * e.Fp;
           for (int64_t f = 0; f < e.Fp;) {
             const int64_t vectors = (e.Fp - f) / L;
-            if (vectors >= 4) { weigh_all<4>(t, at, d + f, to + f, joined * s.C); f += 4 * L; }
-            else if (vectors >= 2) { weigh_all<2>(t, at, d + f, to + f, joined * s.C); f += 2 * L; }
-            else { weigh_all<1>(t, at, d + f, to + f, joined * s.C); f += L; }
+            if (vectors >= 4) { weigh_all<4>(t, at, d + f, sums + f, joined * s.C); f += 4 * L; }
+            else if (vectors >= 2) { weigh_all<2>(t, at, d + f, sums + f, joined * s.C); f += 2 * L; }
+            else { weigh_all<1>(t, at, d + f, sums + f, joined * s.C); f += L; }
           }
         }
       }
+}
+
+// dK += the share of one image.
+static void weigh_image(const Shape& s, const float* x, int64_t x_row, const float* delta, const Errors& e, float* dK) {
+  int64_t first = 0, end = 0;           // rows whose whole window lies inside the image, where all of it is taken at once
+  const bool small = s.C == 1 && s.dh == 1 && s.dw == 1 && s.kh == s.kw && e.Fp * s.kw * s.kw <= (REGISTERS + 1) * L;
+  if (small && (s.kw == 3 || s.kw == 5)) {
+    first = std::min(s.P, (s.top + s.sh - 1) / s.sh), end = std::max(first, std::min(s.P, below(s.H - s.kh + s.top, s.sh) + 1));
+    const Sum t = {s.sh * x_row, s.sw, end - first, s.Q, e.row(), e.Fp};
+    const float *at = x + (first * s.sh - s.top) * x_row, *d = delta + first * e.row() + e.left * e.Fp;
+    (s.kw == 5 ? weigh_whole<5, 5, 1> : e.Fp > L ? weigh_whole<3, 3, 2> : weigh_whole<3, 3, 1>)(t, x_row, at, d, dK);
+  }
+  weigh_rows(s, x, x_row, delta, e, dK, 0, first);
+  weigh_rows(s, x, x_row, delta, e, dK, end, s.P);
 }
 
 // db[f] += sum over pixels of delta[f].

@@ -63,8 +63,9 @@ class Convolution(Layer):
         if self._in_one_pass and not scope.watched:
             return self._activated(x, scope)
         x, K, at = self._placed(x, scope)
-        a = convolve(x, K, at.stride, at.padding, at.dilation, self.groups)
-        return activate(self.activation, _biased(self, a, scope), scope)
+        if self.groups == 1:
+            return activate(self.activation, convolve_activated(x, K, self._bias(scope), at.stride, at.padding, at.dilation), scope)
+        return activate(self.activation, _biased(self, convolve(x, K, at.stride, at.padding, at.dilation, self.groups), scope), scope)
 
     def joined(self, x: Array, scope: Scope, after: Layer) -> Array | None:
         """What a max pooling behind this layer makes of h, in the same pass over the images; None for other layers."""
@@ -80,9 +81,11 @@ class Convolution(Layer):
 
     def _activated(self, x: Array, scope: Scope, pool: tuple[int, ...] | None = None) -> Array:
         x, K, at = self._placed(x, scope)
-        b = scope.param("bias", initializers.initializer(self.bias), (self.filters,)) if self.use_bias else None
-        h = convolve_activated(x, K, b, at.stride, at.padding, at.dilation, self.activation == "relu", pool)
+        h = convolve_activated(x, K, self._bias(scope), at.stride, at.padding, at.dilation, self.activation == "relu", pool)
         return scope.linked(h, h, self.activation)
+
+    def _bias(self, scope: Scope) -> Array | None:
+        return scope.param("bias", initializers.initializer(self.bias), (self.filters,)) if self.use_bias else None
 
     def _placed(self, x: Array, scope: Scope) -> tuple[Array, Array, Windows]:
         """The images, padded where it is not with zeros, the weights K, and where the kernel stands."""

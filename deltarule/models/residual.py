@@ -14,8 +14,9 @@ def resnet(input_shape: Sequence[int] = (32, 32, 3), classes: int = 10, blocks: 
     The form for small images of the paper's section 4.2: n = `blocks` residual blocks at each of the `widths`, the first block of every
     width but the first halves the image by a stride of 2; 6n + 2 layers with weights for three widths, so that n = 3 is ResNet-20.
     Where sizes differ the shortcut s is a projection, a 1 x 1 convolution of stride 2 with BatchNorm (the paper's option B; its option A,
-    zeros for the new channels, saves 2,752 of 272,474 parameters). Shapes: images (height, width, channels) -> (classes,).
-    Weights start from HeNormal, as there. Raises DeltaruleError or ShapeError for settings out of range.
+    zeros for the new channels, saves 2,752 of 272,474 parameters). As there, zeros
+    surround the images on all sides, with a stride as well (padding "same" would put them behind alone), and weights start from HeNormal.
+    Shapes: images (height, width, channels) -> (classes,). Raises DeltaruleError or ShapeError for settings out of range.
 
     >>> resnet().summary().parameters       # the paper: 0.27 million
     272474
@@ -35,4 +36,4 @@ def resnet(input_shape: Sequence[int] = (32, 32, 3), classes: int = 10, blocks: 
 
 def _normed(filters: int, kernel: int, stride: int) -> list[Layer]:
     """A convolution without bias, and BatchNorm, which has one."""
-    return [Conv2D(filters, kernel, stride=stride, padding="same", use_bias=False, weights="he_normal"), BatchNorm()]
+    return [Conv2D(filters, kernel, stride=stride, padding=kernel // 2, use_bias=False, weights="he_normal"), BatchNorm()]
