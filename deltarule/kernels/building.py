@@ -28,6 +28,7 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "normalization": ("norm_forward", "norm_backward"),
 }
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
+INSTEAD = "convolution, pooling and batch normalization run in their JAX form"
 PATIENCE = 300      # seconds for the compiler
 
 
@@ -42,7 +43,7 @@ class Kernels(NamedTuple):
 def kernels() -> Kernels:
     """Compile, load and register the kernels, once in a process; says what came of it."""
     if os.environ.get("DELTARULE_KERNELS") == "off":
-        return Kernels(False, "the C++ kernels are turned off (DELTARULE_KERNELS=off); convolutions run in their JAX form")
+        return Kernels(False, f"the C++ kernels are turned off (DELTARULE_KERNELS=off); {INSTEAD}")
     chosen = os.environ.get("CXX")
     compiler = next((found for name in ((chosen,) if chosen else COMPILERS) if (found := shutil.which(name))), None)
     name, flags = instruction_set()
@@ -52,14 +53,12 @@ def kernels() -> Kernels:
     sentence = f"the C++ kernels are ready ({name})"
     if missing:
         if compiler is None:
-            return Kernels(False, "no C++ compiler (c++, g++ or clang++) was found: convolutions run in their JAX form, more slowly; "
-                                  "everything else is the same")
+            return Kernels(False, f"no C++ compiler (c++, g++ or clang++) was found: {INSTEAD}, more slowly; everything else is the same")
         began = time.perf_counter()
         with ThreadPoolExecutor() as at_once:
             failures = [*at_once.map(lambda source: _compile(compiler, flags, source, missing[source]), missing)]
         if any(failures):
-            return Kernels(False, f"the C++ kernels did not compile ({next(filter(None, failures))}): convolutions run in their JAX form, "
-                                  "more slowly")
+            return Kernels(False, f"the C++ kernels did not compile ({next(filter(None, failures))}): {INSTEAD}, more slowly")
         sentence += f", compiled in {time.perf_counter() - began:.1f} s"
     try:
         for source, library in libraries.items():
@@ -67,7 +66,7 @@ def kernels() -> Kernels:
             for target in LIBRARIES[source]:
                 jax.ffi.register_ffi_target(f"deltarule_{target}", jax.ffi.pycapsule(getattr(loaded, target)), platform="cpu")
     except (OSError, AttributeError) as error:
-        return Kernels(False, f"the C++ kernels could not be loaded ({error}): convolutions run in their JAX form, more slowly")
+        return Kernels(False, f"the C++ kernels could not be loaded ({error}): {INSTEAD}, more slowly")
     return Kernels(True, sentence)
 
 
@@ -104,6 +103,7 @@ def _digest(source: str, flags: tuple[str, ...]) -> str:
 def _compile(compiler: str, flags: tuple[str, ...], source: str, library: Path) -> str:
     """Compile to a temporary name and move it into place; returns what went wrong, in one line, or nothing."""
     hidden, path = library.with_suffix(f".{os.getpid()}.tmp"), str(FOLDER / f"{source}.cc")
+    what = f"{source}.cc, {Path(compiler).name}"
     command = [compiler, "-std=c++17", "-O3", "-fPIC", "-shared", *flags, f"-I{jax.ffi.include_dir()}", path, "-o", str(hidden)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -111,8 +111,8 @@ def _compile(compiler: str, flags: tuple[str, ...], source: str, library: Path) 
             os.replace(hidden, library)
             return ""
         said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
-        return f"{Path(compiler).name}: {next((line for line in said if 'error' in line), said[-1])}"
+        return f"{what}: {next((line for line in said if 'error' in line), said[-1])}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{Path(compiler).name}: {error}"
+        return f"{what}: {error}"
     finally:
         hidden.unlink(missing_ok=True)

@@ -448,7 +448,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
   const Shape s = shape_of(geometry);
   const Columns columns(s);
   const Errors e(s);
-  const bool wants_dx = K.element_count() > 0, wants_dK = x.element_count() > 0, relu = h.element_count() > 0;
+  const bool wants_dx = dx->element_count() > 0, wants_dK = dK->element_count() > 0, relu = h.element_count() > 0;
   const int64_t Cp = full(s.C), out = (s.P / s.ph) * (s.Q / s.pw) * s.F;
   const bool paints = wants_dx && Painted::pays(s), turns = wants_dx && !paints;
   const std::unique_ptr<Painted> painted(paints ? new Painted(s, K.typed_data()) : nullptr);
@@ -460,7 +460,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
   const Line t = {e.Fp, s.sw * s.C, s.F, s.C, Cp, s.sw == 1 && s.dw == 1 ? s.kw : 1, turned.data(), nullptr, false};
   const std::vector<int64_t> window = window_of(s, e.row(), e.Fp);
   const bool ready = !relu && !s.pooled() && e.Fp == s.F && e.width == s.Q;     // dh can be taken as it is
-  const int64_t parts = std::min<int64_t>(s.n, pool.num_threads() * 2), size = wants_dK ? (s.taps() * s.C + 1) * e.Fp : 0;   // dK, then db
+  const int64_t parts = std::clamp<int64_t>(s.n, 1, pool.num_threads() * 2), size = wants_dK ? (s.taps() * s.C + 1) * e.Fp : 0;   // dK, then db
   std::vector<float> sums(parts * size, 0.f);
   const int64_t pixels = s.H * s.W * s.C;
   in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {

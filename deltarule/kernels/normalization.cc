@@ -65,7 +65,7 @@ static Scale scale_of(const float* mean, const float* variance, const float* gam
   return {load(mean + c, C - c), load(gamma + c, C - c) / deviation, load(beta + c, C - c)};
 }
 
-static int64_t parts_of(const ffi::ThreadPool& pool, int64_t n) { return std::min<int64_t>(n, 8 * pool.num_threads()); }
+static int64_t parts_of(const ffi::ThreadPool& pool, int64_t n) { return std::clamp<int64_t>(n, 1, 8 * pool.num_threads()); }
 
 // `counted` (n) is 1 for the images that enter mean and variance, 0 for the others; empty: all do.
 static ffi::Error forward(ffi::ThreadPool pool, In x, In gamma, In beta, In counted, In plus, Out y, Out mean, Out variance, float epsilon, bool relu) {

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from deltarule.errors import DeltaruleError, ShapeError
@@ -62,23 +61,21 @@ class Sequential(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = layer_L(... layer_1(x))."""
-        waiting = list(self.children.items())
-        while waiting:
-            (name, layer), *waiting = waiting
-            h = None
-            if waiting and scope.joinable:
-                with jax.named_scope(name):
-                    h = layer.joined(x, scope / name, waiting[0][1])
-            x, waiting = (layer(x, scope / name), waiting) if h is None else (h, waiting[1:])
-        return x
+        return _through(list(self.children.items()), x, scope)
 
     def added(self, x: Array, scope: Scope, shortcut: Array) -> Array:
         """ReLU(h + shortcut): the last layer's affair."""
         *before, (name, last) = self.children.items()
-        if before:
-            x = Sequential(dict(before))(x, scope)      # type: ignore[arg-type]
-        with jax.named_scope(name):
-            return last.added(x, scope / name, shortcut)
+        return last.added(_through(before, x, scope), scope / name, shortcut)
+
+
+def _through(waiting: list[tuple[str, Layer]], x: Array, scope: Scope) -> Array:
+    """One layer after the other, two in one pass where the first of them can."""
+    while waiting:
+        (name, layer), *waiting = waiting
+        h = layer.joined(x, scope / name, waiting[0][1]) if waiting and scope.joinable else None
+        x, waiting = (layer(x, scope / name), waiting) if h is None else (h, waiting[1:])
+    return x
 
 
 @register
@@ -118,8 +115,7 @@ class Residual(Layer):
         if after != Activation("relu"):
             return None
         s = x if self.shortcut is None else self.shortcut(x, scope / "shortcut")
-        with jax.named_scope("body"):
-            return self.body.added(x, scope / "body", s)
+        return self.body.added(x, scope / "body", s)
 
 
 @register

@@ -40,7 +40,8 @@ class Layer:
     def joined(self, x: Array, scope: Scope, after: "Layer") -> Array | None:
         """What the layer `after` this one makes of its output, where both are faster in one pass; None: they run one after the other.
 
-        Only asked when nobody looks at what passes between the two (`scope.joinable`), and `after` must have no parameters.
+        Only asked when nobody looks at what passes between the two (`scope.joinable`), and `after` must have no parameters. A class
+        that has an equation of its own inherits neither this nor `added`.
         """
         return None
 
@@ -52,6 +53,8 @@ class Layer:
         super().__init_subclass__(**options)
         if "__call__" in cls.__dict__:
             cls.__call__ = _visited(cls.__call__)   # type: ignore[method-assign, assignment]
+            for shorter in ("joined", "added"):
+                setattr(cls, shorter, _named(cls.__dict__[shorter]) if shorter in cls.__dict__ else getattr(Layer, shorter))
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = short_repr   # type: ignore[method-assign]
 
@@ -81,6 +84,17 @@ def _visited(equation: Callable[[Any, Array, Scope], Array]) -> Callable[[Any, A
         if run.seen is not None:
             run.seen[unused(scope.path, run.seen)] = x, output
         return output
+
+    return call
+
+
+def _named(method: Callable[..., Array | None]) -> Callable[..., Array | None]:
+    """A layer's part in one pass with its neighbours, naming its operations after its path as its equation does."""
+
+    @functools.wraps(method)
+    def call(self: Layer, x: Array, scope: Scope, other: Any) -> Array | None:
+        with jax.named_scope(scope.names[-1]):
+            return method(self, x, scope, other)
 
     return call
 
