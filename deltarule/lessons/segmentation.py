@@ -17,8 +17,7 @@ ROWS = (35,)
 EQUATIONS = ("IoU = |A and B| / |A or B|,   Dice = 2 |A and B| / (|A| + |B|)      A the true region, B the predicted",
              "soft Dice loss = 1 - (2 sum p t + 1) / (sum p^2 + sum t^2 + 1),   p = sigmoid(a), t = 0 or 1",
              "loss of an image = mean over pixels of the cross-entropy + soft Dice loss")
-PARTS = ("dr.data.atoms", "dr.Conv2D", "dr.MaxPool2D", "dr.UpSample", "dr.Parallel", "dr.losses.Combined", "dr.losses.Dice",
-         "dr.metrics.iou", "dr.segmentation.instances", "dr.segmentation.match")
+PARTS = ("dr.models.unet", "dr.data.atoms", "dr.losses.Combined", "dr.losses.Dice", "dr.metrics.iou", "dr.segmentation.instances", "dr.segmentation.match")
 
 SIZE, WITHIN, BORDER, SMALLEST = 64, 2.0, 2.0, 10       # pixels
 FILTERS, HALVINGS, EPOCHS = 8, 2, 8
@@ -27,7 +26,7 @@ FILTERS, HALVINGS, EPOCHS = 8, 2, 8
 def teach(board: Board) -> None:
     """Train on generated images, and find the atoms of new ones; the same by a threshold, and by a filter for spots."""
     train, test = dr.data.atoms(400, size=SIZE, seed=0), dr.data.atoms(100, size=SIZE, seed=1)
-    net = dr.Network([*unet(FILTERS, HALVINGS), dr.Conv2D(1, 1, "sigmoid")], (SIZE, SIZE, 1), seed=0)
+    net = dr.models.unet((SIZE, SIZE, 1), classes=1, depth=HALVINGS, width=FILTERS, output="sigmoid", seed=0)
     board.say(f"{len(train)} images of {SIZE} x {SIZE} pixels to learn from, {len(test)} others with {sum(map(len, test.centres)):,} atoms "
               f"to be found; every image has a lattice, an orientation, defects and a background of its own. The U-Net halves the image "
               f"{HALVINGS} times and has {net.summary().parameters:,} weights.")
@@ -72,17 +71,6 @@ def teach(board: Board) -> None:
     board.figure("atoms", draw(test, probability, objects, 0), "an image, its true atoms, the probability in each pixel, the atoms found")
     board.figure("failures", draw_failures(test, objects),
                  "the four images with most mistakes away from the edge: missed atoms (cross), and atoms found where none are (triangle)")
-
-
-def unet(filters: int, halvings: int) -> list[dr.Layer]:
-    """Two convolutions, the same at half the size with twice the filters beside a copy of the image, and two convolutions for both."""
-    def two() -> list[dr.Layer]:
-        return [dr.Conv2D(filters, 3, "relu", padding="same"), dr.Conv2D(filters, 3, "relu", padding="same")]
-
-    if halvings == 0:
-        return two()
-    below = dr.Sequential((dr.MaxPool2D(2), *unet(2 * filters, halvings - 1), dr.UpSample(2)))
-    return [*two(), dr.Parallel((dr.Activation("linear"), below)), *two()]
 
 
 def otsu(image: np.ndarray) -> float:
