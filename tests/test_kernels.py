@@ -146,7 +146,7 @@ def test_real_numbers_are_rounded_as_single_precision_is():
 def test_no_images_have_no_gradient():
     case = CASES["one channel"]._replace(n=0)
     expect_the_textbooks(case, True, False)
-    with pytest.raises(ValueError, match="^backward needs x, K or both$"):
+    with pytest.raises(ValueError, match=r"^backward needs x, K or both$"):
         kernels.backward(None, None, None, None, jnp.zeros((1, *case.output, case.F)), case.geometry)
 
 
@@ -154,7 +154,8 @@ def test_no_images_have_no_gradient():
 def test_members_of_an_ensemble_one_after_the_other():
     case = CASES["pooled windows that leave a rest"]
     rng = np.random.default_rng(1)
-    x32, K32, b32 = single(rng.normal(size=(2, *case.space, case.C)), rng.normal(size=(3, *case.kernel, case.C, case.F)), rng.normal(size=(3, case.F)))
+    x32, K32, b32 = single(rng.normal(size=(2, *case.space, case.C)), rng.normal(size=(3, *case.kernel, case.C, case.F)),
+                           rng.normal(size=(3, case.F)))
 
     def both(K, b):
         h, which = kernels.forward(x32, K, b, case.geometry, True)

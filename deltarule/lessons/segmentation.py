@@ -17,7 +17,8 @@ ROWS = (35,)
 EQUATIONS = ("IoU = |A and B| / |A or B|,   Dice = 2 |A and B| / (|A| + |B|)      A the true region, B the predicted",
              "soft Dice loss = 1 - (2 sum p t + 1) / (sum p^2 + sum t^2 + 1),   p = sigmoid(a), t = 0 or 1",
              "loss of an image = mean over pixels of the cross-entropy + soft Dice loss")
-PARTS = ("dr.models.unet", "dr.data.atoms", "dr.losses.Combined", "dr.losses.Dice", "dr.metrics.iou", "dr.segmentation.instances", "dr.segmentation.match")
+PARTS = ("dr.models.unet", "dr.data.atoms", "dr.losses.Combined", "dr.losses.Dice", "dr.metrics.iou",
+         "dr.segmentation.instances", "dr.segmentation.match")
 
 SIZE, WITHIN, BORDER, SMALLEST = 64, 2.0, 2.0, 10       # pixels
 FILTERS, HALVINGS, EPOCHS = 8, 2, 8
