@@ -16,6 +16,7 @@ from deltarule.layers.activation import ActivationLayer
 from deltarule.layers.convolution import Convolution, TransposedConvolution
 from deltarule.layers.layer import Layer
 from deltarule.layers.pooling import AdaptivePool, WindowPool
+from deltarule.layers.recurrent import Recurrent
 from deltarule.layers.space import each, sides, whole
 
 EACH, ALL, MOVED = "each", "all", "moved"       # a value sees the one at its own place; all there are; one that is elsewhere
@@ -234,7 +235,7 @@ _RULES: tuple[tuple[Any, Callable[[Any, Space], Reach]], ...] = (
     (Convolution, _convolution), (TransposedConvolution, _transposed), (layers.SeparableConv2D, _separable), (WindowPool, _pool),
     (AdaptivePool, _adaptive), (layers.UpSample, _grown), (layers.Pad, _bordered), (layers.Crop, _cut),
     ((layers.Dense, layers.LayerNorm), _features), (layers.Activation, _function),
-    ((layers.GlobalAveragePool, layers.GlobalMaxPool, layers.GroupNorm), lambda layer, shape: ALL),
+    ((layers.GlobalAveragePool, layers.GlobalMaxPool, layers.GroupNorm, Recurrent, layers.Bidirectional), lambda layer, shape: ALL),
     ((layers.Flatten, layers.Reshape), lambda layer, shape: MOVED),
-    ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout), lambda layer, shape: EACH),
+    ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.Masked), lambda layer, shape: EACH),
 )
