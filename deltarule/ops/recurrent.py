@@ -8,7 +8,7 @@ worked out with one tanh: sigmoid(a) = (1 + tanh(a / 2)) / 2, the halves multipl
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +33,8 @@ class Cell:
     those of the values that `tap` sees, (n, units) each.
     """
 
-    gates = 1
-    names: tuple[str, ...] = ()
+    gates: ClassVar[int] = 1
+    names: ClassVar[tuple[str, ...]] = ()
 
     def step(self, states: States, p: jax.Array, q: jax.Array, tap: Tap) -> tuple[States, Any]:
         """The equation of one step."""
@@ -50,7 +50,7 @@ class SimpleCell(Cell):
     """h = g(p + q); delta = g'(a) dL/dh (Elman 1990)."""
 
     g: str = "tanh"
-    names: tuple[str, ...] = ("preactivation",)
+    names: ClassVar[tuple[str, ...]] = ("preactivation",)
 
     def step(self, states: States, p: jax.Array, q: jax.Array, tap: Tap) -> tuple[States, Any]:
         """h = g(a), a = p + q."""
@@ -70,8 +70,8 @@ class LSTMCell(Cell):
     gate: Gers, Schmidhuber and Cummins 2000).
     """
 
-    gates = 4
-    names: tuple[str, ...] = ("input_gate", "forget_gate", "output_gate", "candidate", "cell")
+    gates: ClassVar[int] = 4
+    names: ClassVar[tuple[str, ...]] = ("input_gate", "forget_gate", "output_gate", "candidate", "cell")
 
     def step(self, states: States, p: jax.Array, q: jax.Array, tap: Tap) -> tuple[States, Any]:
         """c = f c + i g, h = o tanh(c)."""
@@ -100,8 +100,8 @@ class GRUCell(Cell):
     The reset gate is applied to the product q_h = h_(t-1) W_h + d_h, as cuDNN does, so that a step needs one product.
     """
 
-    gates = 3
-    names: tuple[str, ...] = ("reset_gate", "update_gate", "candidate")
+    gates: ClassVar[int] = 3
+    names: ClassVar[tuple[str, ...]] = ("reset_gate", "update_gate", "candidate")
 
     def step(self, states: States, p: jax.Array, q: jax.Array, tap: Tap) -> tuple[States, Any]:
         """h = z h + (1 - z) h~."""
