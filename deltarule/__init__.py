@@ -23,6 +23,8 @@ from deltarule.errors import DivergenceError as DivergenceError
 from deltarule.errors import ModelFileError as ModelFileError
 from deltarule.errors import ShapeError as ShapeError
 from deltarule.glass.trace import Trace as Trace
+from deltarule.layers import GRU as GRU
+from deltarule.layers import LSTM as LSTM
 from deltarule.layers import Activation as Activation
 from deltarule.layers import AdaptiveAveragePool as AdaptiveAveragePool
 from deltarule.layers import AdaptiveMaxPool as AdaptiveMaxPool
@@ -30,6 +32,7 @@ from deltarule.layers import AveragePool1D as AveragePool1D
 from deltarule.layers import AveragePool2D as AveragePool2D
 from deltarule.layers import AveragePool3D as AveragePool3D
 from deltarule.layers import BatchNorm as BatchNorm
+from deltarule.layers import Bidirectional as Bidirectional
 from deltarule.layers import Conv1D as Conv1D
 from deltarule.layers import Conv2D as Conv2D
 from deltarule.layers import Conv3D as Conv3D
@@ -46,6 +49,7 @@ from deltarule.layers import GroupNorm as GroupNorm
 from deltarule.layers import Layer as Layer
 from deltarule.layers import LayerNorm as LayerNorm
 from deltarule.layers import LeakyReLU as LeakyReLU
+from deltarule.layers import Masked as Masked
 from deltarule.layers import MaxPool1D as MaxPool1D
 from deltarule.layers import MaxPool2D as MaxPool2D
 from deltarule.layers import MaxPool3D as MaxPool3D
@@ -56,6 +60,7 @@ from deltarule.layers import Reshape as Reshape
 from deltarule.layers import Residual as Residual
 from deltarule.layers import SeparableConv2D as SeparableConv2D
 from deltarule.layers import Sequential as Sequential
+from deltarule.layers import SimpleRNN as SimpleRNN
 from deltarule.layers import Skip as Skip
 from deltarule.layers import SpatialDropout as SpatialDropout
 from deltarule.layers import UpSample as UpSample

@@ -4,6 +4,7 @@ A twin is a function (layer, params, state, x, training) -> (h, back), where bac
 A new layer type joins by one function here.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -300,6 +301,73 @@ def crop(layer, params, state, x, training):
     """The identity matrix without its outer rows."""
     return along_space(x, [np.eye(H)[before:H - after]
                            for H, (before, after) in zip(x.shape[1:-1], pairs(layer.cropping, x), strict=True)])
+
+
+@twin(dr.Masked)
+def masked(layer, params, state, x, training):
+    """Random rows hold no padding."""
+    assert not np.any(np.all(x == layer.value, axis=-1))
+    return x, lambda dh: (dh, {})
+
+
+def theta_of(params, gates, units):
+    """The textbook's U_k, W_k and b_k of every gate k, from arrays that hold the gates side by side."""
+    theta = {}
+    for letter, value in (("U", params["weights"]), ("W", params["recurrent"]["weights"]), ("b", params["bias"])):
+        theta |= {f"{letter}_{k}": value[..., i * units:(i + 1) * units] for i, k in enumerate(gates)}
+    return theta | ({"d_h": params["recurrent"]["bias"]} if "bias" in params["recurrent"] else {})
+
+
+@twin(dr.SimpleRNN)
+@twin(dr.LSTM)
+@twin(dr.GRU)
+def recurrent(layer, params, state, x, training):
+    """Backwards in time is forwards on the sequence turned round; the state before the first step may be learnt."""
+    assert not training or layer.dropout == layer.recurrent_dropout == 0
+    in_order = slice(None, None, -1 if layer.reverse else 1)
+    held = [np.broadcast_to(params[name], (len(x), layer.units)) for name in ("initial", "initial_cell") if name in params]
+    gates = {dr.SimpleRNN: "", dr.LSTM: textbook.lstm.GATES, dr.GRU: textbook.gru.GATES}[type(layer)]
+    if gates:
+        theta = theta_of(params, gates, layer.units)
+        forward, backward, options = ((textbook.lstm_forward, textbook.lstm_backward, {}) if isinstance(layer, dr.LSTM) else
+                                      (textbook.gru_forward, textbook.gru_backward, {"reset_after": True}))
+    else:
+        theta = {"U": params["weights"], "W": params["recurrent"]["weights"], "b": params["bias"], "V": np.eye(layer.units),
+                 "c": np.zeros(layer.units)}
+        forward, backward, options = textbook.rnn_forward, textbook.rnn_backward, {"g": layer.activation}
+    passed = forward(theta, x[:, in_order], *held, **options)
+    every = passed.h[:, in_order]
+    last = 0 if layer.reverse else -1
+
+    def back(dh):
+        if not layer.return_sequences:
+            errors = np.zeros_like(every)
+            errors[:, last] = dh
+            dh = errors
+        found = backward(theta, passed, dh[:, in_order], **options)
+        names = [f"_{k}" for k in gates] or [""]
+        gradients = {path: np.concatenate([found[letter + name] for name in names], axis=-1)
+                     for path, letter in (("weights", "U"), ("recurrent/weights", "W"), ("bias", "b"))}
+        gradients |= {path: found[name].sum(axis=0) for path, name in (("initial", "h0"), ("initial_cell", "c0")) if path in params}
+        return found["x"][:, in_order], gradients | ({"recurrent/bias": found["d_h"]} if "d_h" in found else {})
+
+    return every if layer.return_sequences else every[:, last], back
+
+
+@twin(dr.Bidirectional)
+def bidirectional(layer, params, state, x, training):
+    there = dataclasses.replace(layer.layer, reverse=False)
+    both = dr.Sequential({"forward": there, "backward": dataclasses.replace(there, reverse=True)})
+    runs = [(name, *run(child, params[name], {}, x, training)) for name, child in both.children.items()]
+
+    def back(dh):
+        parts = [dh] * 2 if layer.merge == "sum" else np.split(dh, 2, axis=-1)
+        found = [(name, *own(part)) for (name, _, own), part in zip(runs, parts, strict=True)]
+        return (sum(dx for _, dx, _ in found),
+                {f"{name}/{path}": value for name, _, gradients in found for path, value in gradients.items()})
+
+    outputs = [h for _, h, _ in runs]
+    return (sum(outputs) if layer.merge == "sum" else np.concatenate(outputs, axis=-1)), back
 
 
 @twin(dr.Sequential)

@@ -7,6 +7,7 @@ from deltarule.data.dataset import Dataset
 from deltarule.data.galaxies import galaxies
 from deltarule.data.images import Images, read_image_files, read_images
 from deltarule.data.mnist import mnist, read_idx
+from deltarule.data.padding import pad
 from deltarule.data.photometry import galaxy_catalogue
 from deltarule.data.preprocessing import Labels, Preprocessor, TargetScaler
 from deltarule.data.reading import read_columns, read_table, target_values
@@ -15,7 +16,7 @@ from deltarule.data.storrie_lombardi import storrie_lombardi
 
 __all__ = [
     "Dataset", "Finding", "Images", "Labels", "Preprocessor", "TargetScaler",
-    "all_finite", "as_array", "as_features", "audit", "one_hot", "read_columns", "read_idx", "read_image_files", "read_images",
+    "all_finite", "as_array", "as_features", "audit", "one_hot", "pad", "read_columns", "read_idx", "read_image_files", "read_images",
     "read_table", "target_values",
     "breast_cancer", "diabetes", "digits", "iris", "mnist", "wine", "load", "names",
     "galaxies", "galaxy_catalogue", "storrie_lombardi",

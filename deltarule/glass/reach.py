@@ -16,6 +16,7 @@ from deltarule.layers.activation import ActivationLayer
 from deltarule.layers.convolution import Convolution, TransposedConvolution
 from deltarule.layers.layer import Layer
 from deltarule.layers.pooling import AdaptivePool, WindowPool
+from deltarule.layers.recurrent import Recurrent
 from deltarule.layers.space import each, sides, whole
 
 EACH, ALL, MOVED = "each", "all", "moved"       # a value sees the one at its own place; all there are; one that is elsewhere
@@ -156,6 +157,27 @@ class Sharing(Way):
         return -(-(o + 1) * self.inputs // self.size) - 1
 
 
+@dataclass(frozen=True)
+class Running(Way):
+    """A recurrent layer that gives every step: o sees all steps up to its own; with `reverse` all from its own on."""
+
+    inputs: int
+    reverse: bool
+
+    @property
+    def step(self) -> Fraction:
+        """1: the newest step it sees."""
+        return Fraction(1)
+
+    def first(self, o: np.ndarray) -> np.ndarray:
+        """0, or the step itself."""
+        return o if self.reverse else 0 * o
+
+    def last(self, o: np.ndarray) -> np.ndarray:
+        """The step itself, or the last."""
+        return 0 * o + self.inputs - 1 if self.reverse else o
+
+
 Reach = str | tuple[Way, ...]       # EACH, ALL, MOVED, or a way along each axis of space
 
 
@@ -221,6 +243,10 @@ def _cut(layer: Any, shape: Space) -> Reach:
                  for H, (before, _) in zip(shape[:-1], sides(layer, "cropping", len(shape) - 1), strict=True))
 
 
+def _running(layer: Any, shape: Space) -> Reach:
+    return (Running(shape[0], layer.reverse),) if layer.return_sequences else ALL
+
+
 def _features(layer: Any, shape: Space) -> Reach:
     """Layers that mix the last axis: in an image the channels of one place, in a vector all there is."""
     return EACH if has_space(shape) else ALL
@@ -234,7 +260,8 @@ _RULES: tuple[tuple[Any, Callable[[Any, Space], Reach]], ...] = (
     (Convolution, _convolution), (TransposedConvolution, _transposed), (layers.SeparableConv2D, _separable), (WindowPool, _pool),
     (AdaptivePool, _adaptive), (layers.UpSample, _grown), (layers.Pad, _bordered), (layers.Crop, _cut),
     ((layers.Dense, layers.LayerNorm), _features), (layers.Activation, _function),
-    ((layers.GlobalAveragePool, layers.GlobalMaxPool, layers.GroupNorm), lambda layer, shape: ALL),
+    ((layers.GlobalAveragePool, layers.GlobalMaxPool, layers.GroupNorm, layers.Bidirectional), lambda layer, shape: ALL),
+    (Recurrent, _running),
     ((layers.Flatten, layers.Reshape), lambda layer, shape: MOVED),
-    ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout), lambda layer, shape: EACH),
+    ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.Masked), lambda layer, shape: EACH),
 )

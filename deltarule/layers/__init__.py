@@ -18,6 +18,7 @@ from deltarule.layers.dense import Dense as Dense
 from deltarule.layers.dropout import Dropout as Dropout
 from deltarule.layers.dropout import SpatialDropout as SpatialDropout
 from deltarule.layers.layer import Layer as Layer
+from deltarule.layers.masking import Masked as Masked
 from deltarule.layers.normalization import BatchNorm as BatchNorm
 from deltarule.layers.normalization import GroupNorm as GroupNorm
 from deltarule.layers.normalization import LayerNorm as LayerNorm
@@ -31,6 +32,10 @@ from deltarule.layers.pooling import GlobalMaxPool as GlobalMaxPool
 from deltarule.layers.pooling import MaxPool1D as MaxPool1D
 from deltarule.layers.pooling import MaxPool2D as MaxPool2D
 from deltarule.layers.pooling import MaxPool3D as MaxPool3D
+from deltarule.layers.recurrent import GRU as GRU
+from deltarule.layers.recurrent import LSTM as LSTM
+from deltarule.layers.recurrent import Bidirectional as Bidirectional
+from deltarule.layers.recurrent import SimpleRNN as SimpleRNN
 from deltarule.layers.reshape import Flatten as Flatten
 from deltarule.layers.reshape import Reshape as Reshape
 from deltarule.layers.resizing import Crop as Crop

@@ -168,7 +168,10 @@ class Parallel(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = sum of the branches, or their outputs one after the other."""
-        outputs = [branch(x, scope / name) for name, branch in zip(child_names(self.branches), self.branches, strict=True)]
+        outputs, mask = [], scope.mask
+        for name, branch in zip(child_names(self.branches), self.branches, strict=True):
+            scope.mask = mask
+            outputs.append(branch(x, scope / name))
         shapes = [tuple(h.shape[1:] if self.merge == "sum" else h.shape[1:-1]) for h in outputs]
         if len(set(shapes)) > 1:
             raise ShapeError(f"Parallel cannot merge branches of shapes {[tuple(h.shape[1:]) for h in outputs]} by {self.merge!r}; "

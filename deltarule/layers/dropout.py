@@ -28,11 +28,11 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        _check_rate("Dropout", self.rate)
+        check_rate("Dropout", self.rate)
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = x m / (1 - rate)."""
-        return scope.tap("activation", _dropped(x, self.rate, x.shape, scope))
+        return scope.tap("activation", dropped(x, self.rate, x.shape, scope))
 
 
 @register
@@ -51,15 +51,15 @@ class SpatialDropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        _check_rate("SpatialDropout", self.rate)
+        check_rate("SpatialDropout", self.rate)
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = x m / (1 - rate)."""
         axes = check_images(self, x)
-        return scope.tap("activation", _dropped(x, self.rate, (x.shape[0], *[1] * axes, x.shape[-1]), scope))
+        return scope.tap("activation", dropped(x, self.rate, (x.shape[0], *[1] * axes, x.shape[-1]), scope))
 
 
-def _dropped(x: Array, rate: float, shape: tuple[int, ...], scope: Scope) -> Array:
+def dropped(x: Array, rate: float, shape: tuple[int, ...], scope: Scope) -> Array:
     """x m / (1 - rate) with a random m of `shape` in training, else x."""
     if not scope.training or rate == 0:
         return x
@@ -67,6 +67,7 @@ def _dropped(x: Array, rate: float, shape: tuple[int, ...], scope: Scope) -> Arr
     return jnp.where(m, x / (1 - rate), jnp.zeros_like(x))
 
 
-def _check_rate(owner: str, rate: float) -> None:
+def check_rate(owner: str, rate: float) -> None:
+    """Raise DeltaruleError unless 0 <= rate < 1."""
     if not 0 <= rate < 1:
         raise DeltaruleError(f"{owner} expected a rate from 0 up to but not 1, received {rate!r}")

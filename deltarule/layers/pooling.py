@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.layer import Layer
+from deltarule.layers.masking import steps_mask
 from deltarule.layers.scope import Array, Scope
 from deltarule.layers.space import between, check_images, check_images_of, each, own_axes, same_sides, sides, tuples, whole
 from deltarule.ops.pooling import Window, Windows, average_pool, first_max, max_pool
@@ -187,7 +188,7 @@ class GlobalMaxPool(Layer):
     """y = max over all of space: how strongly a feature is there, wherever it is (row 30).
 
     Shapes: (batch, *space, channels) -> (batch, channels), with 1, 2 or 3 axes of space. The error goes to the first of the largest
-    values. Raises ShapeError for inputs without space.
+    values. Behind `Masked` only real steps count. Raises ShapeError for inputs without space.
 
     >>> import deltarule as dr
     >>> dr.Network(dr.GlobalMaxPool(), (7, 7, 64)).output_shape
@@ -197,6 +198,10 @@ class GlobalMaxPool(Layer):
     def __call__(self, x: Array, scope: Scope) -> Array:
         """y = max over all of space."""
         check_images(self, x)
+        mask = steps_mask(self, x, scope)
+        if mask is not None:        # a row without a step is 0
+            x = jnp.where(mask[..., None] | ~jnp.any(mask, 1)[:, None, None], x * mask[..., None].astype(x.dtype), -jnp.inf)
+            scope.mask = None
         return scope.tap("activation", first_max(x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]), 1))
 
 
@@ -205,7 +210,8 @@ class GlobalMaxPool(Layer):
 class GlobalAveragePool(Layer):
     """y = mean over all of space: one number for each feature map, in place of a dense layer (Lin, Chen and Yan 2014; row 30).
 
-    Shapes: (batch, *space, channels) -> (batch, channels), with 1, 2 or 3 axes of space. Raises ShapeError for inputs without space.
+    Shapes: (batch, *space, channels) -> (batch, channels), with 1, 2 or 3 axes of space. Behind `Masked` the mean is that of the
+    real steps. Raises ShapeError for inputs without space.
 
     >>> import deltarule as dr
     >>> dr.Network(dr.GlobalAveragePool(), (7, 7, 64)).output_shape
@@ -215,6 +221,11 @@ class GlobalAveragePool(Layer):
     def __call__(self, x: Array, scope: Scope) -> Array:
         """y = mean over all of space."""
         check_images(self, x)
+        mask = steps_mask(self, x, scope)
+        if mask is not None:
+            present = jnp.broadcast_to(mask[..., None], x.shape).astype(x.dtype)
+            scope.mask = None
+            return scope.tap("activation", jnp.sum(present * x, 1) / jnp.maximum(jnp.sum(present, 1), 1))
         return scope.tap("activation", jnp.mean(x, tuple(range(1, x.ndim - 1))))
 
 

@@ -53,7 +53,8 @@ class Pass:
 
     `counted` (batch,) is False for rows that only fill the batch up; None: all count. `taps`, when a dict, receives every
     tapped value by path; `probes`, when given, are added to them (zeros: the gradient with respect to a probe is the delta
-    of that value). `seen`, when a dict, receives what went into every layer and what came out.
+    of that value). `seen`, when a dict, receives what went into every layer and what came out. `mask` (batch, steps) is False for the
+    steps that only fill sequences up, from the layer on that says so.
     """
 
     params: Tree
@@ -67,6 +68,7 @@ class Pass:
     probes: dict[str, Array] | None = None
     seen: dict[str, tuple[Array, Array]] | None = None
     new_state: Tree = field(default_factory=dict)
+    mask: Array | None = None
     link: Link | None = None
 
 
@@ -113,6 +115,15 @@ class Scope:
         """Whether two layers may be worked out in one pass: nobody plans, watches or looks at what goes from one to the other."""
         return self.run.plan is None and self.run.taps is None and self.run.seen is None
 
+    @property
+    def mask(self) -> Array | None:
+        """(batch, steps), False for steps that only fill a sequence up; None where all are real. Who merges the steps sets it to None."""
+        return self.run.mask
+
+    @mask.setter
+    def mask(self, value: Array | None) -> None:
+        self.run.mask = value
+
     def param(self, name: str, init: Initializer, shape: Sequence[int]) -> Array:
         """The parameter `name` of this layer, of the given shape.
 
@@ -138,18 +149,24 @@ class Scope:
                                  "draw only when scope.training is True")
         return noise.for_layer(self.run.key, path_number(self.path))
 
-    def tap(self, name: str, value: Array) -> Array:
-        """Hand `value` on unchanged, and record it as `path/name` when someone watches."""
+    def tap(self, name: str, value: Array, probed: bool = False) -> Array:
+        """Hand `value` on unchanged, and record it as `path/name` when someone watches; `probed`: its `probe` is already in it."""
         if self.run.taps is None:
             return value
         path = unused("/".join((*self.names, name)), self.run.taps)
-        if self.run.probes is not None:
-            probed = value + self.run.probes[path]
+        if self.run.probes is not None and not probed:
+            shifted = value + self.run.probes[path]
             if self.run.link is not None and self.run.link.h is value:
-                self.run.link = self.run.link._replace(h=probed)
-            value = probed
+                self.run.link = self.run.link._replace(h=shifted)
+            value = shifted
         self.run.taps[path] = value
         return value
+
+    def probe(self, name: str) -> Array | None:
+        """The zero that finds the delta of a value which feeds back into itself: its layer adds it inside the loop. None without one."""
+        if self.run.taps is None or self.run.probes is None:
+            return None
+        return self.run.probes[unused("/".join((*self.names, name)), self.run.taps)]
 
     def linked(self, a: Array, h: Array, activation: Any) -> Array:
         """Remember that h = activation(a), and hand h on; softmax of a softmax is refused."""
