@@ -156,6 +156,26 @@ class Sharing(Way):
         return -(-(o + 1) * self.inputs // self.size) - 1
 
 
+@dataclass(frozen=True)
+class Before(Way):
+    """Causal attention: o sees itself and all that came before."""
+
+    inputs: int
+
+    @property
+    def step(self) -> Fraction:
+        """The end of what is seen moves on with o, its beginning stays."""
+        return Fraction(1)
+
+    def first(self, o: np.ndarray) -> np.ndarray:
+        """0."""
+        return np.zeros_like(o)
+
+    def last(self, o: np.ndarray) -> np.ndarray:
+        """o."""
+        return o
+
+
 Reach = str | tuple[Way, ...]       # EACH, ALL, MOVED, or a way along each axis of space
 
 
@@ -221,6 +241,10 @@ def _cut(layer: Any, shape: Space) -> Reach:
                  for H, (before, _) in zip(shape[:-1], sides(layer, "cropping", len(shape) - 1), strict=True))
 
 
+def _attended(layer: Any, shape: Space) -> Reach:
+    return (Before(shape[0]),) if layer.causal else ALL
+
+
 def _features(layer: Any, shape: Space) -> Reach:
     """Layers that mix the last axis: in an image the channels of one place, in a vector all there is."""
     return EACH if has_space(shape) else ALL
@@ -233,8 +257,9 @@ def _function(layer: Any, shape: Space) -> Reach:
 _RULES: tuple[tuple[Any, Callable[[Any, Space], Reach]], ...] = (
     (Convolution, _convolution), (TransposedConvolution, _transposed), (layers.SeparableConv2D, _separable), (WindowPool, _pool),
     (AdaptivePool, _adaptive), (layers.UpSample, _grown), (layers.Pad, _bordered), (layers.Crop, _cut),
+    ((layers.MultiHeadAttention, layers.TransformerEncoder), _attended),
     ((layers.Dense, layers.LayerNorm), _features), (layers.Activation, _function),
     ((layers.GlobalAveragePool, layers.GlobalMaxPool, layers.GroupNorm), lambda layer, shape: ALL),
     ((layers.Flatten, layers.Reshape), lambda layer, shape: MOVED),
-    ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout), lambda layer, shape: EACH),
+    ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.Positions), lambda layer, shape: EACH),
 )
