@@ -103,7 +103,8 @@ if TYPE_CHECKING:
     from deltarule.seeing import top_patches as top_patches
 
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
-         "check": "deltarule.preflight", "generate": "deltarule.generation", "saliency": "deltarule.seeing", "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing"}
+         "check": "deltarule.preflight", "generate": "deltarule.generation", "saliency": "deltarule.seeing",
+         "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing"}
 _MODULES = ("figures", "lessons", "models", "segmentation", "textbook")
 
 

@@ -419,7 +419,8 @@ def multi_head_attention(layer, params, state, x, training):
 
     def back(dh):
         found = textbook.attention_backward(inner, split(dh @ theta["W_O"].T))
-        to_x = {"W_Q": turn(join(found["Q"]), np.swapaxes(R, 1, 2)), "W_K": turn(join(found["K"]), np.swapaxes(R, 1, 2)), "W_V": join(found["V"])}
+        R_back = np.swapaxes(R, 1, 2)
+        to_x = {"W_Q": turn(join(found["Q"]), R_back), "W_K": turn(join(found["K"]), R_back), "W_V": join(found["V"])}
         gradients = {f"{names[symbol]}/weights": np.einsum("nti,ntj->ij", x, d) for symbol, d in to_x.items()}
         gradients["output/weights"] = np.einsum("nti,ntj->ij", join(inner.O), dh)
         return sum(d @ theta[symbol].T for symbol, d in to_x.items()), gradients

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from deltarule.errors import DeltaruleError
 from deltarule.figures.frame import SMALL, UNSIGNED, check_whole
 from deltarule.glass.evaluation import plain

@@ -25,8 +25,8 @@ class MultiHeadAttention(Layer):
     Every step of a sequence looks at every other, in each of the `heads` with weights of its own (Vaswani et al. 2017, section 3.2).
     `size` is d_k, the width of a head: by default the features divided by the heads. `causal`: no step looks at later ones. `rotary`:
     queries and keys are turned by an angle that grows with their place, so that scores depend on distances (Su et al. 2021).
-    Without it nothing is known of the order. Shapes: (batch, T, d) -> the same; `query`, `key` and `value` weights (d, heads size), `output`
-    weights (heads size, d). Taps: "queries", "keys", "values" (batch, heads, T, size) and "attention" (batch, heads, T, T), whose rows
+    Without it nothing is known of the order. Shapes: (batch, T, d) -> the same; weights of `query`, `key` and `value` (d, heads size), of
+    `output` (heads size, d). Taps: "queries", "keys", "values" (batch, heads, T, size) and "attention" (batch, heads, T, T), whose rows
     sum to 1. Raises DeltaruleError for settings out of range, ShapeError for inputs that are no sequences, heads that do not divide the
     features, and an odd size with rotary.
 
@@ -136,7 +136,8 @@ def check_sequence(owner: object, x: Array) -> tuple[int, int, int]:
     """The shape (batch, T, d) of sequences. Raises ShapeError for anything else."""
     if x.ndim != 3:
         cure = "put Embedding before it where steps are whole numbers" if x.ndim == 2 else "reshape the inputs"
-        raise ShapeError(f"{type(owner).__name__} expected sequences (steps, features), received inputs of shape {tuple(x.shape[1:])}; {cure}")
+        raise ShapeError(f"{type(owner).__name__} expected sequences (steps, features), received inputs of shape {tuple(x.shape[1:])}; "
+                         f"{cure}")
     return tuple(x.shape)
 
 

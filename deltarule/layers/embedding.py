@@ -80,8 +80,8 @@ class Positions(Layer):
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h_t = x_t + P_t."""
         _, T, d = check_sequence(self, x)
-        longest = self.longest or T
-        if T > longest:
+        longest = T if self.longest is None else self.longest
+        if longest < T:
             raise ShapeError(f"Positions has {longest} places, received sequences of {T} steps; give longest={T}, or shorter sequences")
         if self.kind == "sinusoidal":
             P = jnp.asarray(sinusoids(T, d), x.dtype)

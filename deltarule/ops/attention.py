@@ -39,7 +39,8 @@ def attention_weights(Q: Array, K: Array, causal: bool = False, mask: Array | No
 
     `first` is the place of the first query in the sequence, which `causal` counts from.
 
-    >>> attention_weights(jnp.zeros((1, 1, 2, 1)), jnp.ones((1, 1, 2, 1)), mask=jnp.array([[[[True, False], [False, False]]]]))[0, 0].tolist()
+    >>> Q = jnp.zeros((1, 1, 2, 1))
+    >>> attention_weights(Q, Q, mask=jnp.array([[[[True, False], [False, False]]]]))[0, 0].tolist()
     [[1.0, 0.0], [0.0, 0.0]]
     """
     scores = Q @ jnp.swapaxes(K, -1, -2) * np.asarray(1 / math.sqrt(K.shape[-1]), Q.dtype)
@@ -86,11 +87,11 @@ def fused(Q: Array, K: Array, V: Array, causal: bool = False, mask: Array | None
     >>> bool(jnp.allclose(fused(Q, Q, Q, True), attention(Q, Q, Q, True), rtol=1e-5))
     True
     """
-    O = jax.nn.dot_product_attention(*(jnp.swapaxes(x, 1, 2) for x in (Q, K, V)), mask=mask, is_causal=causal)
-    O = jnp.swapaxes(O, 1, 2)
+    q, k, v = (jnp.swapaxes(x, 1, 2) for x in (Q, K, V))
+    O = jnp.swapaxes(jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal), 1, 2)
     if mask is None:
         return O
-    visible = _visible((*Q.shape[:-1], K.shape[-2]), causal, mask, 0)
+    visible: Any = _visible((*Q.shape[:-1], K.shape[-2]), causal, mask, 0)
     return jnp.where(jnp.any(visible, axis=-1, keepdims=True), O, 0)
 
 
