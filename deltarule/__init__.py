@@ -42,6 +42,7 @@ from deltarule.layers import ConvTranspose3D as ConvTranspose3D
 from deltarule.layers import Crop as Crop
 from deltarule.layers import Dense as Dense
 from deltarule.layers import Dropout as Dropout
+from deltarule.layers import Embedding as Embedding
 from deltarule.layers import Flatten as Flatten
 from deltarule.layers import GlobalAveragePool as GlobalAveragePool
 from deltarule.layers import GlobalMaxPool as GlobalMaxPool
@@ -53,9 +54,11 @@ from deltarule.layers import Masked as Masked
 from deltarule.layers import MaxPool1D as MaxPool1D
 from deltarule.layers import MaxPool2D as MaxPool2D
 from deltarule.layers import MaxPool3D as MaxPool3D
+from deltarule.layers import MultiHeadAttention as MultiHeadAttention
 from deltarule.layers import Pad as Pad
 from deltarule.layers import Parallel as Parallel
 from deltarule.layers import ParametricReLU as ParametricReLU
+from deltarule.layers import Positions as Positions
 from deltarule.layers import Reshape as Reshape
 from deltarule.layers import Residual as Residual
 from deltarule.layers import SeparableConv2D as SeparableConv2D
@@ -63,6 +66,7 @@ from deltarule.layers import Sequential as Sequential
 from deltarule.layers import SimpleRNN as SimpleRNN
 from deltarule.layers import Skip as Skip
 from deltarule.layers import SpatialDropout as SpatialDropout
+from deltarule.layers import TransformerEncoder as TransformerEncoder
 from deltarule.layers import UpSample as UpSample
 from deltarule.network import Network as Network
 from deltarule.ops import activations as activations
@@ -95,6 +99,7 @@ if TYPE_CHECKING:
     from deltarule import textbook as textbook
     from deltarule.estimators import Classifier as Classifier
     from deltarule.estimators import Regressor as Regressor
+    from deltarule.generation import generate as generate
     from deltarule.model import Model as Model
     from deltarule.model import load as load
     from deltarule.preflight import check as check
@@ -103,7 +108,8 @@ if TYPE_CHECKING:
     from deltarule.seeing import top_patches as top_patches
 
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
-         "check": "deltarule.preflight", "saliency": "deltarule.seeing", "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing"}
+         "check": "deltarule.preflight", "generate": "deltarule.generation", "saliency": "deltarule.seeing",
+         "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing"}
 _MODULES = ("figures", "lessons", "models", "segmentation", "textbook")
 
 

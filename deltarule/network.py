@@ -20,6 +20,7 @@ from deltarule.glass.sight import Sight
 from deltarule.glass.summary import Summary, summarize
 from deltarule.glass.trace import Trace, watch, watch_both_ways
 from deltarule.layers.composition import as_layer
+from deltarule.layers.embedding import vocabulary
 from deltarule.layers.forward import forward, plan
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
@@ -74,6 +75,7 @@ class Network:
         hashable(self.layer)
         with _precision(dtype):
             self.plan, self.output = plan(self.layer, self.input_shape, dtype)
+        self.vocabulary = vocabulary(self.plan.visits)      # whole numbers that the inputs are, None for numbers in general
         self.params: Tree = draw(self.plan.params, self.seed, dtype)
         self.state: Tree = draw(self.plan.state, self.seed, dtype)
         self.training: dict[str, Any] = {}      # the recipe of the last call of fit, as plain JSON
@@ -101,7 +103,7 @@ class Network:
 
         Raises ShapeError for another shape and DataError for values that are not finite.
         """
-        return self._predict(prepare.inputs(x, self.input_shape, self.dtype))
+        return self._predict(prepare.inputs(x, self.input_shape, self.dtype, vocabulary=self.vocabulary))
 
     def evaluate(self, x: Any, y: Any = None, *, loss: str | Loss = "auto", metrics: Sequence[str] | str = "auto",
                  sample_weight: Any = None) -> dict[str, float]:
@@ -132,7 +134,7 @@ class Network:
         >>> net.trace([[3.0, 4.0]], [[1.0]])["dense_1"].delta.tolist()
         [[-0.5]]
         """
-        features = prepare.inputs(x, self.input_shape, self.dtype)
+        features = prepare.inputs(x, self.input_shape, self.dtype, vocabulary=self.vocabulary)
         quick = len(features) * self._multiply_adds <= LITTLE_WORK
         with _precision(self.dtype):
             if y is None:
@@ -267,7 +269,7 @@ class Network:
         """
         header = {"architecture": to_json(self.layer), "input_shape": list(self.input_shape), "dtype": self.dtype, "seed": self.seed,
                   "training": self.training, "epochs_trained": self.epochs_trained, "extra": extra or {}}
-        probes = np.random.default_rng(0).standard_normal((PROBES, *self.input_shape)).astype(self.dtype)
+        probes = prepare.probes(PROBES, self.input_shape, self.dtype, self.vocabulary)
         arrays = {f"params/{path}": np.asarray(value) for path, value in flatten(self.params).items()}
         arrays |= {f"state/{path}": np.asarray(value) for path, value in flatten(self.state).items()}
         arrays |= {"probes/inputs": probes, "probes/outputs": self._predict(probes)}
@@ -316,7 +318,7 @@ class Network:
         return ("accuracy",) if isinstance(loss, CrossEntropy) or self.output.activation in ("sigmoid", "softmax", "step", "sign") else ()
 
     def _rows(self, x: Any, y: Any, loss: Loss, sample_weight: Any, class_weight: Any, what: tuple[str, str] = ("x", "y")) -> Rows:
-        features = prepare.inputs(x, self.input_shape, self.dtype, what[0])
+        features = prepare.inputs(x, self.input_shape, self.dtype, what[0], self.vocabulary)
         targets = prepare.targets(y, loss, self.output, len(features), self.dtype, what[1])
         weights = prepare.weights(sample_weight, class_weight, targets, len(self.output_shape) > 1)
         return Rows(aligned(features), targets, None if weights is None else weights.astype(self.dtype))
@@ -332,7 +334,7 @@ class Network:
 
     def _batch(self, batch: Any, loss: Loss) -> Rows:
         x, y, weights = needs_pair(batch)
-        features = prepare.inputs(x, self.input_shape, self.dtype)
+        features = prepare.inputs(x, self.input_shape, self.dtype, vocabulary=self.vocabulary)
         return Rows(features, prepare.targets(y, loss, self.output, len(features), self.dtype),
                     None if weights is None else as_array(weights, "weights").astype(self.dtype))
 

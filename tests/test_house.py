@@ -23,7 +23,7 @@ FLOORS = [
     {"training", "glass"},
     {"arguments"},
     {"network"},
-    {"figures", "models", "seeing"},
+    {"figures", "models", "seeing", "generation"},
     {"automatic"},
     {"model"},
     {"examination"},

@@ -58,12 +58,21 @@ EXAMPLES = {    # one of every layer class, with the shape of a row that it take
     dr.Residual: (dr.Residual([dr.Dense(5, "tanh"), dr.Dense(7)]), (7,)),
     dr.Skip: (dr.Skip([dr.Dense(5, "tanh"), dr.Dense(2)]), (7,)),
     dr.Parallel: (dr.Parallel([dr.Dense(3), dr.Dense(2, "relu")]), (7,)),
+    dr.Embedding: (dr.Embedding(5, 3), (7,)),
+    dr.Positions: (dr.Positions(longest=7), (5, 3)),
+    dr.MultiHeadAttention: (dr.MultiHeadAttention(3, size=2, causal=True, rotary=True), (5, 7)),
+    dr.TransformerEncoder: (dr.TransformerEncoder(2, hidden=5), (3, 6)),
 }
 CASES = pytest.mark.parametrize(("layer", "shape"), EXAMPLES.values(), ids=[cls.__name__ for cls in EXAMPLES])
 
 
 def rows(shape, n=11, seed=0):
     return np.random.default_rng(seed).normal(size=(n, *shape)).astype("float32")
+
+
+def rows_for(layer, shape, n=11):
+    """Rows that the layer takes: whole numbers for an Embedding."""
+    return np.mod(np.rint(9 * rows(shape, n)), layer.vocabulary) if isinstance(layer, dr.Embedding) else rows(shape, n)
 
 
 def test_every_registered_layer_is_covered():
@@ -77,7 +86,7 @@ def test_contract(layer, shape):
     assert hash(layer) == hash(from_json(to_json(layer)))
     assert eval(repr(layer), vars(dr).copy()) == layer
     net = dr.Network(layer, shape, seed=1)
-    x = rows(shape)
+    x = rows_for(layer, shape)
     eager = forward(layer, net.params, net.state, jnp.asarray(x))[0].h
     assert eager.shape == (11, *net.output_shape)
     np.testing.assert_allclose(net.predict(x), eager, rtol=1e-5, atol=1e-6)
@@ -91,7 +100,7 @@ def test_contract(layer, shape):
 @CASES
 def test_one_training_step_and_gradients_against_differences(layer, shape):
     net = dr.Network([layer, dr.Flatten(), dr.Dense(2, "tanh")], shape, seed=3, dtype="float64")
-    x, y = rows(shape, 5).astype(float), rows((2,), 5, seed=1).astype(float)
+    x, y = rows_for(layer, shape, 5).astype(float), rows((2,), 5, seed=1).astype(float)
     before = {path: value.copy() for path, value in flatten(net.params).items()}
     rate = 1e-3
     predicting = dataclasses.replace(layer, rate=0.0) if isinstance(layer, (dr.Dropout, dr.SpatialDropout)) else layer

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_layers import EXAMPLES, rows
+from test_layers import EXAMPLES, rows, rows_for
 
 import deltarule as dr
 from deltarule.errors import DataError, DeltaruleError, ShapeError
@@ -29,7 +29,7 @@ def test_gradients_and_deltas_of_every_layer_against_differences(layer, shape):
     """Gradients of the mean loss, and for every tap: a shift of it moves the loss as its delta says."""
     layer = dataclasses.replace(layer, rate=0.0) if isinstance(layer, dr.Dropout) else layer
     net = dr.Network([layer, dr.Flatten(), dr.Dense(2, "tanh")], shape, seed=3, dtype="float64")
-    x, y = rows(shape, 5).astype(float), rows((2,), 5, seed=1).astype(float)
+    x, y = rows_for(layer, shape, 5).astype(float), rows((2,), 5, seed=1).astype(float)
     trace = net.trace(x, y, loss="quadratic")
     assert trace.loss == pytest.approx(mean_loss(net, x, y), rel=1e-12)
     np.testing.assert_allclose(trace.losses, 0.5 * np.sum((net.predict(x) - y) ** 2, axis=1), rtol=1e-12)

@@ -45,7 +45,10 @@ def drawn(layers, seed, dtype, shape=(WIDTH,)):
 
     net.params = unflatten({path: uniform(-1, 1, value.shape) for path, value in flatten(net.params).items()})
     net.state = unflatten({path: uniform(0.5, 1.5, value.shape) for path, value in flatten(net.state).items()})
-    return net, uniform(-2, 2, (N, *shape)).astype(float), uniform(-1, 1, (N, 2)).astype(float)
+    x = uniform(-2, 2, (N, *shape)).astype(float)
+    if isinstance(layers[0], dr.Embedding):
+        x = np.mod(np.rint(9 * x), layers[0].vocabulary)
+    return net, x, uniform(-1, 1, (N, 2)).astype(float)
 
 
 def of_the_engine(net, x, y, training):

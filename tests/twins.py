@@ -429,3 +429,85 @@ def parallel(layer, params, state, x, training):
 
     h = sum(h for _, h, _ in runs) if layer.merge == "sum" else np.concatenate([h for _, h, _ in runs], axis=-1)
     return h, back
+
+
+@twin(dr.Embedding)
+def embedding(layer, params, state, x, training):
+    chosen = np.eye(layer.vocabulary)[x.astype(int)]        # (n, T, vocabulary)
+    return chosen @ params["weights"], lambda dh: (np.zeros_like(x), {"weights": np.einsum("ntk,ntd->kd", chosen, dh)})
+
+
+@twin(dr.Positions)
+def positions(layer, params, state, x, training):
+    T, d = x.shape[1:]
+    if layer.kind == "sinusoidal":
+        return x + textbook.positional_encoding(T, d), lambda dh: (dh, {})
+    places = np.eye(T, layer.longest or T)
+    return x + places @ params["weights"], lambda dh: (dh, {"weights": places.T @ dh.sum(axis=0)})
+
+
+def turned(heads, T, size, sign=1):
+    """The matrix that turns pairs of features by the angle of their step, for queries or keys (T, heads size) laid side by side."""
+    R = np.zeros((T, size, size))
+    for t in range(T):
+        for i in range(size // 2):
+            c, s = np.cos(t / 10000 ** (2 * i / size)), np.sin(t / 10000 ** (2 * i / size))
+            R[t, 2 * i:2 * i + 2, 2 * i:2 * i + 2] = [[c, s], [-s, c]]
+    return np.stack([np.kron(np.eye(heads), R[t]) for t in range(T)])
+
+
+@twin(dr.MultiHeadAttention)
+def multi_head_attention(layer, params, state, x, training):
+    """The textbook's, whose W_Q and W_K are turned by one matrix for each step where positions are rotary."""
+    names = {"W_Q": "query", "W_K": "key", "W_V": "value", "W_O": "output"}
+    theta = {symbol: params[name]["weights"] for symbol, name in names.items()}
+    T = x.shape[1]
+    mask = np.tri(T, dtype=bool) if layer.causal else None
+    if not layer.rotary:
+        passed = textbook.multi_head_forward(theta, x, layer.heads, mask=mask)
+
+        def back(dh):
+            found = textbook.multi_head_backward(theta, passed, dh)
+            return found["x"] + found["memory"], {f"{name}/weights": found[symbol] for symbol, name in names.items()}
+
+        return passed.y, back
+    n, heads, size = len(x), layer.heads, theta["W_Q"].shape[1] // layer.heads
+    R = turned(heads, T, size)
+
+    def split(z):
+        return np.swapaxes(z.reshape(n, T, heads, -1), 1, 2)
+
+    def join(z):
+        return np.swapaxes(z, 1, 2).reshape(n, T, -1)
+
+    def turn(z, R):
+        return np.einsum("nti,tij->ntj", z, R)
+
+    inner = textbook.attention_forward(split(turn(x @ theta["W_Q"], R)), split(turn(x @ theta["W_K"], R)), split(x @ theta["W_V"]), mask)
+
+    def back(dh):
+        found = textbook.attention_backward(inner, split(dh @ theta["W_O"].T))
+        R_back = np.swapaxes(R, 1, 2)
+        to_x = {"W_Q": turn(join(found["Q"]), R_back), "W_K": turn(join(found["K"]), R_back), "W_V": join(found["V"])}
+        gradients = {f"{names[symbol]}/weights": np.einsum("nti,ntj->ij", x, d) for symbol, d in to_x.items()}
+        gradients["output/weights"] = np.einsum("nti,ntj->ij", join(inner.O), dh)
+        return sum(d @ theta[symbol].T for symbol, d in to_x.items()), gradients
+
+    return join(inner.O) @ theta["W_O"], back
+
+
+@twin(dr.TransformerEncoder)
+def transformer_encoder(layer, params, state, x, training):
+    d, own = x.shape[-1], {}
+    parts = [dr.LayerNorm(), dr.MultiHeadAttention(layer.heads, causal=layer.causal, rotary=layer.rotary)], \
+            [dr.LayerNorm(), dr.Dense(layer.hidden or 4 * d, layer.activation), dr.Dense(d)]
+    names = ["norm_1", "attention"], ["norm_2", "mlp_1", "mlp_2"]
+    m, back_m = residual(dr.Residual(dr.Sequential(dict(zip(names[0], parts[0], strict=True)))), {"body": params}, own, x, training)
+    h, back_h = residual(dr.Residual(dr.Sequential(dict(zip(names[1], parts[1], strict=True)))), {"body": params}, own, m, training)
+
+    def back(dh):
+        dm, above = back_h(dh)
+        dx, below = back_m(dm)
+        return dx, {path.removeprefix("body/"): value for path, value in (below | above).items()}
+
+    return h, back

@@ -159,7 +159,7 @@ class Sharing(Way):
 
 @dataclass(frozen=True)
 class Running(Way):
-    """A recurrent layer that gives every step: o sees all steps up to its own; with `reverse` all from its own on."""
+    """Recurrent layers that give every step, causal attention: o sees all steps up to its own; with `reverse` all from its own on."""
 
     inputs: int
     reverse: bool
@@ -247,6 +247,10 @@ def _running(layer: Any, shape: Space) -> Reach:
     return (Running(shape[0], layer.reverse),) if layer.return_sequences else ALL
 
 
+def _attended(layer: Any, shape: Space) -> Reach:
+    return (Running(shape[0], False),) if layer.causal else ALL
+
+
 def _features(layer: Any, shape: Space) -> Reach:
     """Layers that mix the last axis: in an image the channels of one place, in a vector all there is."""
     return EACH if has_space(shape) else ALL
@@ -259,9 +263,11 @@ def _function(layer: Any, shape: Space) -> Reach:
 _RULES: tuple[tuple[Any, Callable[[Any, Space], Reach]], ...] = (
     (Convolution, _convolution), (TransposedConvolution, _transposed), (layers.SeparableConv2D, _separable), (WindowPool, _pool),
     (AdaptivePool, _adaptive), (layers.UpSample, _grown), (layers.Pad, _bordered), (layers.Crop, _cut),
+    ((layers.MultiHeadAttention, layers.TransformerEncoder), _attended),
     ((layers.Dense, layers.LayerNorm), _features), (layers.Activation, _function),
     ((layers.GlobalAveragePool, layers.GlobalMaxPool, layers.GroupNorm, layers.Bidirectional), lambda layer, shape: ALL),
     (Recurrent, _running),
     ((layers.Flatten, layers.Reshape), lambda layer, shape: MOVED),
-    ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.Masked), lambda layer, shape: EACH),
+    ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.Masked, layers.Positions),
+     lambda layer, shape: EACH),
 )

@@ -3,6 +3,8 @@
 from deltarule.layers.activation import Activation as Activation
 from deltarule.layers.activation import LeakyReLU as LeakyReLU
 from deltarule.layers.activation import ParametricReLU as ParametricReLU
+from deltarule.layers.attention import MultiHeadAttention as MultiHeadAttention
+from deltarule.layers.attention import TransformerEncoder as TransformerEncoder
 from deltarule.layers.composition import Parallel as Parallel
 from deltarule.layers.composition import Residual as Residual
 from deltarule.layers.composition import Sequential as Sequential
@@ -17,6 +19,8 @@ from deltarule.layers.convolution import SeparableConv2D as SeparableConv2D
 from deltarule.layers.dense import Dense as Dense
 from deltarule.layers.dropout import Dropout as Dropout
 from deltarule.layers.dropout import SpatialDropout as SpatialDropout
+from deltarule.layers.embedding import Embedding as Embedding
+from deltarule.layers.embedding import Positions as Positions
 from deltarule.layers.layer import Layer as Layer
 from deltarule.layers.masking import Masked as Masked
 from deltarule.layers.normalization import BatchNorm as BatchNorm

@@ -16,6 +16,7 @@ class Topic(NamedTuple):
 
 
 NEURONS, OUTPUTS, LEARNING, IMAGES = "Neurons", "Activations, losses, output", "Networks and learning", "Images"
+SEQUENCES = "Sequences"
 
 TOPICS: dict[int, Topic] = {
     1: Topic(NEURONS, "the neuron, a = sum w x + b, y = f(a); what bias and weights do", "B N"),
@@ -53,4 +54,5 @@ TOPICS: dict[int, Topic] = {
     34: Topic(IMAGES, "a hierarchy of representations: pixels, edges, motifs, objects", "P"),
     35: Topic(IMAGES, "semantic and instance segmentation; atoms in microscope images", "H"),
     36: Topic(IMAGES, "the classes of galaxies", "P"),
+    39: Topic(SEQUENCES, "attention, many heads, places, transformers", "N"),
 }

@@ -27,14 +27,33 @@ class Prepared:
     watched: Watched
 
 
-def inputs(x: Any, input_shape: tuple[int, ...], dtype: str, what: str = "x") -> np.ndarray:
-    """Features (n, *input_shape), finite, float (images of bytes stay uint8). Raises ShapeError naming both shapes."""
+def inputs(x: Any, input_shape: tuple[int, ...], dtype: str, what: str = "x", vocabulary: int | None = None) -> np.ndarray:
+    """Features (n, *input_shape), finite, float (bytes stay uint8). Raises ShapeError naming both shapes.
+
+    With a `vocabulary` only whole numbers from 0 to vocabulary - 1 are taken, which floats carry exactly; else DataError is raised.
+    """
     features = as_features(x, dtype, what, keep_integers=True)
     if features.shape[1:] != input_shape:
         given, expected = features.shape, "(n, " + ", ".join(map(str, input_shape)) + ")"
         cure = f"; reshape with {what}.reshape(-1, {', '.join(map(str, input_shape))})" if features[0].size == np.prod(input_shape) else ""
         raise ShapeError(f"{what} has shape {given}, the network expects {expected}{cure}")
+    if vocabulary is not None:
+        wrong = np.argwhere((features < 0) | (features >= vocabulary) | (features != np.rint(features)))
+        if len(wrong):
+            place = tuple(wrong[0].tolist())
+            raise DataError(f"{what} holds {features[place]:g} in row {place[0]}, position {', '.join(map(str, place[1:]))}; its Embedding "
+                            f"expected whole numbers from 0 to {vocabulary - 1}")
     return features
+
+
+def probes(rows: int, input_shape: tuple[int, ...], dtype: str, vocabulary: int | None = None) -> np.ndarray:
+    """Rows to check a network by, always the same: normal numbers, or whole ones from 0 to vocabulary - 1.
+
+    >>> probes(2, (3,), "float32", 5).tolist()
+    [[4.0, 3.0, 2.0], [1.0, 1.0, 0.0]]
+    """
+    rng, shape = np.random.default_rng(0), (rows, *input_shape)
+    return (rng.standard_normal(shape) if vocabulary is None else rng.integers(0, vocabulary, shape)).astype(dtype)
 
 
 def targets(y: Any, loss: Loss, output: Output, rows: int, dtype: str, what: str = "y") -> np.ndarray:

@@ -1,0 +1,131 @@
+"""Attention: every query takes a mean of the values, weighed by how well their keys fit it (Vaswani et al. 2017; lecture row 39).
+
+Shapes: queries Q (n, heads, T, d_k), keys K (n, heads, S, d_k), values V (n, heads, S, d_v), output O (n, heads, T, d_v). A mask is
+True where a query may look and has four axes, each of them full or 1: (n, 1, 1, S) hides padding. A query that may look at nothing
+gets zeros. The weights of long sequences would fill the memory (T x S for each head and example): there a few queries at a time are
+worked out, and once more on the way back, so that the whole matrix never stands. The result is the same.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Array = Any
+
+LONG = 512 * 512    # weights (T S) from which queries are taken in turns
+QUERIES = 128       # in one turn
+
+
+def attention(Q: Array, K: Array, V: Array, causal: bool = False, mask: Array | None = None) -> Array:
+    """O = softmax(Q K^T / sqrt(d_k)) V; with `causal` query t looks at keys 0 ... t only.
+
+    >>> Q, K, V = jnp.zeros((1, 1, 2, 1)), jnp.ones((1, 1, 2, 1)), jnp.array([[[[2.0], [4.0]]]])
+    >>> attention(Q, K, V)[0, 0, :, 0].tolist(), attention(Q, K, V, causal=True)[0, 0, :, 0].tolist()
+    ([3.0, 3.0], [2.0, 3.0])
+    """
+    if jax.default_backend() == "gpu" and Q.dtype == jnp.float32 and K.shape == V.shape:
+        return fused(Q, K, V, causal, mask)
+    if Q.shape[-2] * K.shape[-2] > LONG:
+        return in_turns(Q, K, V, causal, mask)
+    return attention_weights(Q, K, causal, mask) @ V
+
+
+def attention_weights(Q: Array, K: Array, causal: bool = False, mask: Array | None = None, first: Array | int = 0) -> Array:
+    """A = softmax(Q K^T / sqrt(d_k)) (n, heads, T, S): rows that sum to 1, or to 0 where nothing may be looked at.
+
+    `first` is the place of the first query in the sequence, which `causal` counts from.
+
+    >>> Q = jnp.zeros((1, 1, 2, 1))
+    >>> attention_weights(Q, Q, mask=jnp.array([[[[True, False], [False, False]]]]))[0, 0].tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
+    """
+    scores = Q @ jnp.swapaxes(K, -1, -2) * np.asarray(1 / math.sqrt(K.shape[-1]), Q.dtype)
+    visible = _visible(scores.shape, causal, mask, first)
+    if visible is None:
+        return jax.nn.softmax(scores, axis=-1)
+    scores = jnp.where(visible, scores, jnp.finfo(scores.dtype).min)
+    E = jnp.where(visible, jnp.exp(scores - lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))), 0)
+    Z = jnp.sum(E, axis=-1, keepdims=True)
+    return E / jnp.where(Z > 0, Z, 1)
+
+
+def in_turns(Q: Array, K: Array, V: Array, causal: bool = False, mask: Array | None = None, queries: int = QUERIES) -> Array:
+    """The same as `attention`, a number of `queries` at a time; only Q, K and V are kept for the way back.
+
+    >>> Q = jnp.arange(5.0).reshape(1, 1, 5, 1)
+    >>> bool(jnp.allclose(in_turns(Q, Q, Q, True, queries=2), attention(Q, Q, Q, True), rtol=1e-6))
+    True
+    """
+    T = Q.shape[-2]
+    turns = -(-T // queries)
+
+    def apart(x: Array) -> Array:
+        """(n, heads, T, d) as (turns, n, heads, queries, d), with zeros behind the end."""
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, turns * queries - T), (0, 0)))
+        return jnp.moveaxis(x.reshape(*x.shape[:2], turns, queries, x.shape[-1]), 2, 0)
+
+    each_query = mask is not None and mask.shape[-2] > 1
+
+    @jax.checkpoint
+    def turn(given: tuple[Array, ...], K: Array, V: Array) -> Array:
+        number, some, *own = given
+        return attention_weights(some, K, causal, own[0] if own else mask, number * queries) @ V
+
+    parts = (jnp.arange(turns), apart(Q), *([apart(mask)] if each_query else []))
+    O = lax.map(lambda given: turn(given, K, V), parts)
+    return jnp.moveaxis(O, 0, 2).reshape(*Q.shape[:2], turns * queries, V.shape[-1])[..., :T, :]
+
+
+def fused(Q: Array, K: Array, V: Array, causal: bool = False, mask: Array | None = None) -> Array:
+    """The same by JAX's own kernel, which graphics processors have; it wants the heads behind the steps, and d_k = d_v.
+
+    >>> Q = jnp.arange(5.0).reshape(1, 1, 5, 1)
+    >>> bool(jnp.allclose(fused(Q, Q, Q, True), attention(Q, Q, Q, True), rtol=1e-5))
+    True
+    """
+    q, k, v = (jnp.swapaxes(x, 1, 2) for x in (Q, K, V))
+    O = jnp.swapaxes(jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal), 1, 2)
+    if mask is None:
+        return O
+    visible: Any = _visible((*Q.shape[:-1], K.shape[-2]), causal, mask, 0)
+    return jnp.where(jnp.any(visible, axis=-1, keepdims=True), O, 0)
+
+
+def rotary(x: Array) -> Array:
+    """Each pair (x_2i, x_2i+1) at step t turned by the angle t / 10000^(2i/d): (..., T, d) to the same (Su et al. 2021).
+
+    The product of a query at t and a key at s, both turned, depends on t - s alone.
+
+    >>> x = jnp.array([[1.0, 0.0], [1.0, 0.0]])
+    >>> rotary(x).round(3).tolist()
+    [[1.0, 0.0], [0.5400000214576721, 0.8410000205039978]]
+    """
+    T, d = x.shape[-2:]
+    angle = np.arange(T)[:, None] / 10000 ** (2 * np.arange(d // 2)[None, :] / d)
+    cosine, sine = (jnp.broadcast_to(jnp.asarray(f(angle), x.dtype), (*x.shape[:-1], d // 2)) for f in (np.cos, np.sin))
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return jnp.stack([even * cosine - odd * sine, even * sine + odd * cosine], axis=-1).reshape(x.shape)
+
+
+def sinusoids(T: int, d: int) -> np.ndarray:
+    """PE(t, 2i) = sin(t / 10000^(2i/d)), PE(t, 2i+1) = cos(t / 10000^(2i/d)): (T, d) (Vaswani et al. 2017, section 3.5).
+
+    >>> sinusoids(2, 2).round(3).tolist()
+    [[0.0, 1.0], [0.841, 0.54]]
+    """
+    k = np.arange(d)
+    angle = np.arange(T)[:, None] / 10000 ** (2 * (k // 2) / d)[None, :]
+    return np.where(k % 2 == 0, np.sin(angle), np.cos(angle))
+
+
+def _visible(shape: tuple[int, ...], causal: bool, mask: Array | None, first: Array | int) -> Array | None:
+    """Where queries may look: the mask and the past, broadcast to (n, heads, T, S); None where everywhere."""
+    if not causal:
+        return None if mask is None else jnp.broadcast_to(mask, shape)
+    T, S = shape[-2:]
+    past = jnp.broadcast_to(jnp.arange(S)[None, :] <= first + jnp.arange(T)[:, None], shape)
+    return past if mask is None else past & jnp.broadcast_to(mask, shape)

@@ -1,0 +1,150 @@
+"""Writing with a language model, text and its windows, and the figure of attention."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import deltarule as dr
+from deltarule.errors import DataError, DeltaruleError, ShapeError
+from deltarule.generation import chosen
+
+NET = dr.models.language_model(5, 6, width=8, heads=2, blocks=1, seed=3)
+
+
+def by_hand(net, prompt, length):
+    """The most probable number, again and again, from the plain predictions for the last steps."""
+    written = list(prompt)
+    for _ in range(length):
+        seen = written[-net.input_shape[0]:]
+        row = np.zeros((1, *net.input_shape), int)
+        row[0, :len(seen)] = seen
+        written.append(int(net.predict(row)[0, len(seen) - 1].argmax()))
+    return written
+
+
+@pytest.mark.parametrize("prompt", [[2], [0, 1, 2, 3, 4, 3, 2, 1, 0]])
+def test_greedy_writing_is_that_of_the_predictions(prompt):
+    """Also where what is written becomes longer than the network's rows."""
+    assert dr.generate(NET, prompt, 12, temperature=0).tolist() == by_hand(NET, prompt, 12)
+
+
+def test_draws_have_the_models_probabilities_and_come_from_the_seed():
+    p = NET.predict(np.array([[3, 1, 0, 0, 0, 0]]))[0, 1]
+    drawn = dr.generate(NET, np.tile([3, 1], (4000, 1)), 1)
+    assert drawn.shape == (4000, 3)
+    share = np.bincount(drawn[:, 2], minlength=5) / 4000
+    assert np.all(np.abs(share - p) < 4 * np.sqrt(p * (1 - p) / 4000))
+    one, two, other = (dr.generate(NET, [3], 30, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_top_k_and_top_p_keep_what_they_say():
+    a = np.random.default_rng(0).normal(0, 2, size=(17, 11)).astype("float32")
+    for top_k, top_p in ((3, 1.0), (11, 0.7), (2, 0.9), (11, 1e-6)):
+        kept = np.isfinite(chosen(jnp.asarray(a), top_k, top_p))
+        for row, which in zip(a, kept, strict=True):
+            p = np.exp(row) / np.exp(row).sum()
+            order = np.argsort(-p)
+            fewest = int(np.searchsorted(np.cumsum(p[order]), top_p)) + 1
+            assert set(np.flatnonzero(which)) == set(order[:min(top_k, fewest)])
+    assert set(dr.generate(NET, np.tile([3, 1], (200, 1)), 1, top_k=1)[:, 2]) == {dr.generate(NET, [3, 1], 1, temperature=0)[2]}
+
+
+def test_a_model_that_has_learnt_a_pattern_writes_it():
+    text = "abcd" * 100
+    letters = dr.data.Characters.fit(text)
+    x, y = dr.data.windows(letters.encode(text), 8, step=3)
+    net = dr.models.language_model(len(letters), 8, width=16, heads=2, blocks=1, rotary=True)
+    net.fit(x, y, optimizer=dr.Adam(0.01), epochs=10, progress=False)
+    assert letters.decode(dr.generate(net, letters.encode("cd"), 20)) == "cdabcdabcdabcdabcdabcd"
+
+
+def test_text_is_read_encoded_and_cut(tmp_path):
+    (tmp_path / "poem.txt").write_bytes("\ufeffzwölf\r\nBoxkämpfer\n".encode())
+    text = dr.data.read_text(tmp_path / "poem.txt")
+    assert text == "zwölf\nBoxkämpfer\n"
+    letters = dr.data.Characters.fit(text)
+    assert letters.decode(letters.encode(text)) == text
+    assert dr.data.Characters.from_json(letters.to_json()) == letters
+    x, y = dr.data.windows(letters.encode(text), 5, step=2)
+    assert x.shape == y.shape == (6, 5)
+    for k in range(6):
+        assert letters.decode(x[k]) == text[2 * k:2 * k + 5]
+        assert letters.decode(y[k]) == text[2 * k + 1:2 * k + 6]
+
+
+def test_classifier_of_sequences_learns_which_number_is_there():
+    x = np.random.default_rng(0).integers(0, 4, (600, 6))
+    y = (x == 2).any(axis=1).astype(int)
+    net = dr.models.transformer(4, 6, 2, width=16, heads=2, blocks=1)
+    net.fit(x[:500], y[:500], optimizer=dr.Adam(0.01), epochs=10, progress=False)
+    assert net.evaluate(x[500:], y[500:])["accuracy"] > 0.95
+
+
+def test_attention_is_drawn_head_by_head():
+    trace = NET.trace(np.arange(5).repeat(6).reshape(5, 6))
+    path = "transformer_encoder_1/attention"
+    figure = dr.figures.attention(trace, path, row=2, tokens="abcdef")
+    *panels, bar = figure.axes
+    assert [ax.get_title() for ax in panels] == ["head 0", "head 1"]
+    for head, ax in enumerate(panels):
+        np.testing.assert_allclose(ax.images[0].get_array(), trace[path].taps["attention"][2, head])
+        assert [label.get_text() for label in ax.get_yticklabels()] == list("abcdef")
+        assert ax.get_xlabel() == "looked at"
+    assert bar.get_ylabel() == "attention weight"
+
+
+PLAIN = dr.Network([dr.Dense(3)], 3)
+ALL_WAYS = dr.Network([dr.Embedding(5, 4), dr.TransformerEncoder(2), dr.Dense(5, "softmax")], 6)
+TRACE = NET.trace(np.zeros((1, 6)))
+
+
+@pytest.mark.parametrize(("make", "kind", "message"), [
+    (lambda: dr.generate(5, [1], 1), DeltaruleError, r"generate expected a Network, received int"),
+    (lambda: dr.generate(PLAIN, [1], 1), DeltaruleError, r"generate needs a language model: Embedding\(K, \.\.\.\) first"),
+    (lambda: dr.generate(ALL_WAYS, [1], 1), DeltaruleError, r"needs a causal network, in this one early outputs change with later inputs"),
+    (lambda: dr.generate(NET, [], 1), ShapeError, r"prompt expected whole numbers of shape \(P,\) or \(n, P\)"),
+    (lambda: dr.generate(NET, [5], 1), DataError, r"prompt holds 5; the model's vocabulary are whole numbers from 0 to 4"),
+    (lambda: dr.generate(NET, [1], 0), DeltaruleError, r"length expected a whole number of at least 1, received 0"),
+    (lambda: dr.generate(NET, [1], 1, temperature=-1), DeltaruleError, r"temperature expected a finite number of at least 0, received -1"),
+    (lambda: dr.generate(NET, [1], 1, top_k=6), DeltaruleError, r"top_k expected a whole number of at least 1 and at most 5, received 6"),
+    (lambda: dr.generate(NET, [1], 1, top_p=0), DeltaruleError, r"top_p expected a finite number above 0 and at most 1, received 0"),
+    (lambda: dr.generate(NET, [1], 1, seed=-1), DeltaruleError, r"seed expected a whole number"),
+    (lambda: dr.data.Characters("aa"), DeltaruleError, r"Characters expected a text of different characters, received 'aa'"),
+    (lambda: dr.data.Characters("ab").encode("abc"), DataError, r"the text holds 'c' at place 2, which is not among the 2 known"),
+    (lambda: dr.data.Characters("ab").decode([2]), DataError, r"numbers holds 2, expected whole numbers from 0 to 1"),
+    (lambda: dr.data.Characters("ab").decode([[0]]), ShapeError, r"decode expected numbers of shape \(n,\), received \(1, 1\)"),
+    (lambda: dr.data.Characters.from_json("[]"), DataError, r"expected the JSON text that Characters\.to_json wrote, received '\[\]'"),
+    (lambda: dr.data.windows([0, 1, 2], 3), DataError, r"the sequence has 3 steps; windows of 3 and what comes next need 4 at least"),
+    (lambda: dr.data.windows([0.5, 1], 1), ShapeError, r"windows expected whole numbers of shape \(n,\), received float64 of shape \(2,\)"),
+    (lambda: dr.data.windows([0, 1, 2], 1, step=0), DeltaruleError, r"step expected a whole number from 1 on, received 0"),
+    (lambda: dr.models.language_model(5, 0), DeltaruleError, r"language_model expected length to be a whole number from 1 on, received 0"),
+    (lambda: dr.models.transformer(5, 4, 0), DeltaruleError, r"transformer expected classes to be a whole number from 1 on, received 0"),
+    (lambda: dr.figures.attention(3, "x"), DeltaruleError, r"attention expected what net\.trace\(x\) returns, received int"),
+    (lambda: dr.figures.attention(TRACE, "dense_1"), DeltaruleError,
+     r"dense_1 \(Dense\) has no attention weights; transformer_encoder_1/attention has"),
+    (lambda: dr.figures.attention(TRACE, "dense_1", row=1), DeltaruleError, r"there are 1 rows in the trace, numbered from 0; received 1"),
+    (lambda: dr.figures.attention(TRACE, "transformer_encoder_1/attention", tokens="ab"), DeltaruleError,
+     r"tokens expected 6 words, one for each step, received 2"),
+])
+def test_mistakes(make, kind, message):
+    with pytest.raises(kind, match=message):
+        make()
+
+
+def test_text_files_that_are_none(tmp_path):
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "bytes").write_bytes(b"ab\xff")
+    with pytest.raises(DataError, match=r"empty is empty, expected text"):
+        dr.data.read_text(tmp_path / "empty")
+    with pytest.raises(DataError, match=r"bytes is not text in UTF-8 \(byte 2\); save it in that encoding"):
+        dr.data.read_text(tmp_path / "bytes")
+
+
+def test_one_program_writes_any_number_of_steps_below_the_rows_length():
+    from deltarule.generation import _write
+    dr.generate(NET, [1], 2)
+    before = _write._cache_size()
+    dr.generate(NET, [4, 2], 3, temperature=0.5, seed=9)
+    assert _write._cache_size() == before

@@ -1,0 +1,32 @@
+"""The lessons on sequences: all numbers hold, and the decisive ones are worked out again by other means."""
+
+import math
+
+import numpy as np
+
+import deltarule as dr
+from deltarule.lessons import attention
+from deltarule.lessons.board import Board
+
+
+def test_attention_reverses_and_every_number_is_as_expected(result):
+    found = result("attention")
+    assert found.passed, found.text
+    assert {"share of new sequences reversed without a mistake", "layer, largest difference from the textbook",
+            "textbook, largest difference from the numbers by hand"} <= set(found.numbers)
+    for figure in found.figures.values():
+        assert all(size <= limit for size, limit in zip(figure.get_size_inches(), (9.4, 6.7), strict=True))
+
+
+def test_the_numbers_by_hand_are_those_of_pythons_own_exponential():
+    weight = math.exp(2 / math.sqrt(2))
+    first = weight / (weight + 1)
+    assert (round(first, 4), round(4 * (1 - first), 4)) == (0.8044, 0.7823)
+
+
+def test_attention_sees_a_wrong_textbook(monkeypatch):
+    right = dr.textbook.attention_forward
+    monkeypatch.setattr(dr.textbook, "attention_forward", lambda Q, K, V: right(1.01 * np.asarray(Q), K, V))
+    board = Board()
+    attention._by_hand(board)
+    assert [check.passed for check in board.checks] == [False, False]
