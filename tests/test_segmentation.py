@@ -442,7 +442,7 @@ class TestLesson:
 
     def test_the_unet_keeps_the_size_and_sees_both_ways(self):
         """The answer at a pixel depends on the image at most 22 pixels away: 2 convolutions at each size, downwards and upwards."""
-        net = dr.Network([*lesson.unet(3, 2), dr.Conv2D(1, 1, "sigmoid")], (64, 64, 1))
+        net = dr.models.unet((64, 64, 1), classes=1, depth=2, width=3, output="sigmoid")
         assert net.output_shape == (64, 64, 1)
         x = RNG.normal(size=(1, 64, 64, 1))
         touched = np.zeros((64, 64), bool)

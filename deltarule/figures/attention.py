@@ -20,7 +20,7 @@ def attention(trace: Trace, path: str, row: int = 0, tokens: Sequence[Any] | Non
     steps. Returns a matplotlib figure. Raises DeltaruleError for a layer without attention weights, a row that the trace lacks, and another
     number of tokens.
 
-    >>> import deltarule as dr
+    >>> import deltarule as dr, numpy as np
     >>> net = dr.Network([dr.MultiHeadAttention(2)], (3, 4))
     >>> len(attention(net.trace(np.ones((1, 3, 4))), "multi_head_attention_1", tokens="abc").axes)
     3
