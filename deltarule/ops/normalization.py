@@ -48,13 +48,18 @@ def _as_it_stands(x: jax.Array, gamma: jax.Array, beta: jax.Array, counted: jax.
 
 
 def moments(x: jax.Array, counted: jax.Array | None) -> Moments:
-    """mu and sigma^2 (C,) of each channel over all images that count and all positions."""
+    """mu and sigma^2 (C,) of each channel over all images that count and all positions.
+
+    The first sum is off by its rounding, which is the mean of the differences from it: nothing is lost where mu is large beside sigma.
+    """
     one_each = (x.shape[0],) + (1,) * (x.ndim - 1)
     present = jnp.ones(one_each, x.dtype) if counted is None else counted.astype(x.dtype).reshape(one_each)
     share = present / (jnp.maximum(jnp.sum(present), 1) * x[0, ..., 0].size)
     axes = tuple(range(x.ndim - 1))
-    mu = jnp.sum(share * x, axis=axes)
-    return mu, jnp.sum(share * jnp.square(x - jnp.broadcast_to(mu, x.shape)), axis=axes)
+    about = jnp.sum(share * x, axis=axes)
+    apart = x - jnp.broadcast_to(about, x.shape)
+    off = jnp.sum(share * apart, axis=axes)
+    return about + off, jnp.sum(share * jnp.square(apart), axis=axes) - jnp.square(off)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
