@@ -18,7 +18,6 @@ class ImageWorkload:
     batch: int = 128
     epochs: int = 1
     rate: float = 1e-3
-    updates: int = 20       # after which the losses of both sides must agree
     first: tuple = ()       # the first weights, in the order of the layers
 
     def ready(self):

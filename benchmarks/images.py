@@ -7,16 +7,13 @@ number of threads that are fastest here, tried first.
 
 import argparse
 import itertools
-import json
 import os
-import platform
 import statistics
 import sys
-from importlib.metadata import version
 
 from image_sides import SIDES
 from image_workloads import WORKLOADS
-from training import Side
+from training import UPDATES, Side, take_turns, this_machine, write
 
 AGREEMENT = 1e-2
 
@@ -27,7 +24,7 @@ def best_setting(workload):
     layouts = ("channels_first", "channels_last") if len(workload.shape) == 3 else ("channels_first",)
     for setting in itertools.product(sorted({1, os.cpu_count() or 1}), layouts):
         side = Side("PyTorch eager", workload, setting, SIDES)
-        side.ask("losses", workload.updates)
+        side.ask("losses", UPDATES)
         seconds[setting] = min(side.ask("train", 1), side.ask("train", 1))
         side.stop()
     return min(seconds, key=seconds.get)
@@ -37,21 +34,11 @@ def compare(workload, repeats):
     """Seconds for a step on both sides, repeat by repeat, the median of the ratios, and the peak of each side's memory."""
     setting = best_setting(workload)
     ours, peer = Side("deltarule", workload, None, SIDES), Side("PyTorch eager", workload, setting, SIDES)
-    losses = ours.ask("losses", workload.updates), peer.ask("losses", workload.updates)
-    if abs(losses[0] - losses[1]) > AGREEMENT * abs(losses[1]):
-        raise SystemExit(f"{workload.name}: after {workload.updates} updates the losses differ: {losses[0]:.6f}, theirs {losses[1]:.6f}")
-    ours.ask("train", workload.epochs)      # compiles
-    pairs = []
-    for _ in range(repeats):
-        theirs = peer.ask("train", workload.epochs) / workload.epochs
-        pairs.append((ours.ask("train", workload.epochs) / workload.epochs, theirs))
+    result = take_turns(ours, peer, workload, repeats, AGREEMENT)
     memory = ours.ask("memory", None), peer.ask("memory", None)
     ours.stop()
     peer.stop()
-    ratios = [theirs / mine for mine, theirs in pairs]
-    return {"workload": workload.name, "target": workload.target, "steps": workload.steps, "torch_threads": setting[0],
-            "torch_layout": setting[1], "losses": losses, "epoch_seconds": pairs, "ratio": statistics.median(ratios),
-            "ratio_spread": [min(ratios), max(ratios)], "peak_megabytes": memory}
+    return result | {"torch_threads": setting[0], "torch_layout": setting[1], "peak_megabytes": memory}
 
 
 def main():
@@ -61,9 +48,7 @@ def main():
     parser.add_argument("--only", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS))
     parser.add_argument("--json")
     arguments = parser.parse_args()
-    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(),
-               **{name: version(name) for name in ("jax", "torch", "deltarule", "numpy")}}
-    print("  ".join(f"{name} {value}" for name, value in machine.items()))
+    machine = this_machine()
     print(f"{'workload':44s} {'deltarule':>10s} {'PyTorch':>10s}  {'faster by':>9s} {'spread':>13s} {'target':>6s}  {'peak memory':>16s}")
     results = []
     for name in arguments.only:
@@ -74,9 +59,7 @@ def main():
         own, other = result["peak_megabytes"]
         print(f"{result['workload']:44s} {mine:7.2f} ms {theirs:7.2f} ms  {result['ratio']:8.2f}x {low:5.2f} - {high:5.2f} "
               f"{result['target']:5.1f}x  {own:5.0f} : {other:5.0f} MB", flush=True)
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump({"machine": machine, "results": results}, file, indent=2)
+    write(arguments.json, machine, results)
     return any(result["ratio"] < result["target"] for result in results)
 
 

@@ -63,20 +63,40 @@ def compare(workload, repeats):
     """Seconds for an epoch on both sides, repeat by repeat, and the median of the ratios."""
     threads = best_threads(workload)
     ours, peer = Side("deltarule", workload), Side("PyTorch eager", workload, threads)
+    result = take_turns(ours, peer, workload, repeats, AGREEMENT)
+    ours.stop()
+    peer.stop()
+    return result | {"torch_threads": threads}
+
+
+def take_turns(ours, peer, workload, repeats, agreement):
+    """Both sides' losses after some updates, which must agree, then the seconds of their epochs in turn, and the median of the ratios."""
     losses = ours.ask("losses", UPDATES), peer.ask("losses", UPDATES)
-    if abs(losses[0] - losses[1]) > AGREEMENT * abs(losses[1]):
+    if abs(losses[0] - losses[1]) > agreement * abs(losses[1]):
         raise SystemExit(f"{workload.name}: after {UPDATES} updates the losses differ, ours {losses[0]:.6f}, theirs {losses[1]:.6f}")
     ours.ask("train", workload.epochs)      # compiles
     pairs = []
     for _ in range(repeats):
         theirs = peer.ask("train", workload.epochs) / workload.epochs
         pairs.append((ours.ask("train", workload.epochs) / workload.epochs, theirs))
-    ours.stop()
-    peer.stop()
     ratios = [theirs / mine for mine, theirs in pairs]
-    return {"workload": workload.name, "target": workload.target, "steps": workload.steps, "torch_threads": threads,
-            "losses_after_20_updates": losses, "epoch_seconds": pairs, "ratio": statistics.median(ratios),
-            "ratio_spread": [min(ratios), max(ratios)]}
+    return {"workload": workload.name, "target": workload.target, "steps": workload.steps, "losses_after_20_updates": losses,
+            "epoch_seconds": pairs, "ratio": statistics.median(ratios), "ratio_spread": [min(ratios), max(ratios)]}
+
+
+def this_machine():
+    """What the numbers were measured on, printed and returned."""
+    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(),
+               **{name: version(name) for name in ("jax", "torch", "deltarule", "numpy")}}
+    print("  ".join(f"{name} {value}" for name, value in machine.items()))
+    return machine
+
+
+def write(path, machine, results):
+    """Keep all numbers as JSON, where a path is given."""
+    if path:
+        with open(path, "w") as file:
+            json.dump({"machine": machine, "results": results}, file, indent=2)
 
 
 def main():
@@ -85,9 +105,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json")
     arguments = parser.parse_args()
-    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(),
-               **{name: version(name) for name in ("jax", "torch", "deltarule", "numpy")}}
-    print("  ".join(f"{name} {value}" for name, value in machine.items()))
+    machine = this_machine()
     print(f"{'workload':38s}  {'deltarule':>12s}  {'PyTorch':>12s}  {'faster by':>9s}  {'spread':>13s}  {'target':>6s}")
     results = []
     for workload in WORKLOADS.values():
@@ -97,9 +115,7 @@ def main():
         low, high = result["ratio_spread"]
         print(f"{workload.name:38s}  {mine:9.1f} us  {theirs:9.1f} us  {result['ratio']:8.2f}x  {low:5.2f} - {high:5.2f}  "
               f"{workload.target:5.1f}x", flush=True)
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump({"machine": machine, "results": results}, file, indent=2)
+    write(arguments.json, machine, results)
     return any(result["ratio"] < result["target"] for result in results)
 
 
