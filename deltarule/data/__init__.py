@@ -6,6 +6,7 @@ from deltarule.data.audit import Finding, audit
 from deltarule.data.dataset import Dataset
 from deltarule.data.galaxies import galaxies
 from deltarule.data.images import Images, read_image_files, read_images
+from deltarule.data.memory import adding, copying, reversing
 from deltarule.data.mnist import mnist, read_idx
 from deltarule.data.padding import pad
 from deltarule.data.photometry import galaxy_catalogue
@@ -22,5 +23,6 @@ __all__ = [
     "read_table", "target_values",
     "breast_cancer", "diabetes", "digits", "iris", "mnist", "wine", "load", "names",
     "galaxies", "galaxy_catalogue", "storrie_lombardi",
+    "adding", "copying", "reversing",
     "Micrographs", "atoms", "circles", "spiral", "two_moons", "xor",
 ]
