@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ from deltarule.optimizers import optimizer as resolve_optimizer
 from deltarule.rowwise import metric
 from deltarule.spec import from_json, to_json
 from deltarule.training import prepare
+from deltarule.training.carrying import beginning, refuse_rows
 from deltarule.training.epochs import Rows, Watched, measure
 from deltarule.training.fit import Run, fit
 from deltarule.training.history import History
@@ -182,8 +183,8 @@ class Network:
         x, y = pair(x, y)
         resolved = self._loss(loss)
         rows, held = self._validation(validation, self._rows(x, y, resolved, None, None), resolved)
-        rows = _subset(rows, some_rows(len(rows.x), self.seed))
-        held = held and _subset(held, some_rows(len(held.x), self.seed))
+        rows = prepare.subset(rows, some_rows(len(rows.x), self.seed))
+        held = held and prepare.subset(held, some_rows(len(held.x), self.seed))
         optimizer = resolve_optimizer(from_json(self.training["optimizer"]) if self.training else "adam")
         learner = self._planned(self._learner(resolved, (), optimizer=optimizer), len(rows.x), 1)
         with _precision(self.dtype):
@@ -196,8 +197,8 @@ class Network:
             batch_size: int | None = 32, validation: Any = None, metrics: Sequence[str] | str = "auto",
             sample_weight: Any = None, class_weight: Any = None, l1: float = 0.0, l2: float = 0.0,
             patience: int | None = 10, monitor: str = "auto", goal: float | None = None, keep: str = "auto", shuffle: bool = True,
-            augment: Any = None, record: Record | None = None, resume: bool = False, progress: bool | None = None,
-            on_segment: Callable[[History], None] | None = None) -> History:
+            augment: Any = None, record: Record | None = None, resume: bool = False, stateful: bool = False,
+            progress: bool | None = None, on_segment: Callable[[History], None] | None = None) -> History:
         """Train on rows x (n, *input_shape) with targets y, on a `Dataset`, or on an iterable of batches (x, y).
 
         - loss: a name, a `Loss`, or "auto" (what fits the output: softmax, sigmoid, or linear).
@@ -211,6 +212,7 @@ class Network:
         - record: a `Record` of what to write down of every k-th step; the history then holds a `recording`.
         - keep: "best" (epoch by `monitor`) or "last"; "auto" is "best" with validation. `shuffle`: a new order every epoch.
         - resume: the optimizer goes on with what it remembers of earlier calls with resume=True, as in one long training.
+        - stateful: batch after batch, sequence by sequence, recurrent layers go on where the batch before ended (see `dr.data.pieces`).
         - progress: None shows a bar on a terminal, True also prints lines elsewhere, False is silent.
         - on_segment: called with the history about twice a second.
 
@@ -226,7 +228,9 @@ class Network:
             refuse_for_stream(sample_weight, class_weight, validation)
             rows, held, x = self._first_rows(x, learner.loss, validation)
             learner = sized(learner, len(rows.x), len(rows.x), number_of_batches(x, learner.optimizer))
+            state = self.state | (self._beginning(len(rows.x)) if stateful else {})
         else:
+            refuse_rows(stateful)
             x, y = pair(x, y)
             rows = self._rows(x, y, learner.loss, sample_weight, class_weight)
             rows, held = self._validation(validation, rows, learner.loss)
@@ -246,7 +250,7 @@ class Network:
 
             try:
                 if streaming:
-                    run = fit_stream(learner, settings, self.params, self.state, x, lambda batch: self._batch(batch, learner.loss),
+                    run = fit_stream(learner, settings, self.params, state, x, lambda batch: self._batch(batch, learner.loss),
                                      None if held is None else prepare.watched_rows(held, None, self.seed, self.dtype), report, memory)
                 else:
                     watched = prepare.watched_rows(rows, held, self.seed, self.dtype)
@@ -280,7 +284,7 @@ class Network:
     def _predict(self, x: np.ndarray) -> np.ndarray:
         with _precision(self.dtype):
             parts = [np.asarray(_predict(self.layer, self.dtype, self.params, self.state, part, quick=len(part) <= LIGHT_ROWS))[:count]
-                     for part, count in _chunks(x, self._fewest_rows)]
+                     for part, count in prepare.chunks(x, PREDICT_ROWS, self._fewest_rows)]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     @functools.cached_property
@@ -328,7 +332,7 @@ class Network:
             return rows, None
         if isinstance(validation, (int, float)):
             train, held = prepare.held_out(validation, rows.x, rows.y, self.seed)
-            return _subset(rows, train), _subset(rows, held)
+            return prepare.subset(rows, train), prepare.subset(rows, held)
         x, y, *weight = validation if isinstance(validation, (tuple, list)) else pair(validation, None)
         return rows, self._rows(x, y, loss, weight[0] if weight else None, None, ("validation x", "validation y"))
 
@@ -343,6 +347,11 @@ class Network:
         first, batches = first_batch(batches)
         rows = self._batch(first, loss)
         return rows, self._validation(validation, rows, loss)[1], batches
+
+    def _beginning(self, n: int) -> Tree:
+        """What recurrent layers carry into the first of the pieces of n sequences."""
+        with _precision(self.dtype):
+            return beginning(self.layer, self.plan.visits, self.input_shape, self.dtype, n)
 
     def _memory(self, learner: Learner) -> Any:
         """What the optimizer remembers of the call of fit before, None where there was none; another optimizer is refused."""
@@ -391,19 +400,3 @@ def _predict(layer: Layer, dtype: str, params: Tree, state: Tree, x: Array) -> A
 @compiled("learner")
 def _measure(learner: Learner, params: Tree, state: Tree, watched: Watched) -> Array:
     return measure(learner, params, state, watched)
-
-
-def _chunks(x: np.ndarray, fewest: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Parts of at most 4096 rows, filled up to the next power of two from `fewest` on: a dozen programs serve any number of rows."""
-    for begin in range(0, len(x), PREDICT_ROWS):
-        part = x[begin:begin + PREDICT_ROWS]
-        size = max(fewest, 1 << (len(part) - 1).bit_length())
-        filled = part if len(part) == size else np.concatenate([part, np.zeros((size - len(part), *x.shape[1:]), x.dtype)])
-        yield filled, len(part)
-
-
-def _subset(rows: Rows, which: np.ndarray) -> Rows:
-    if rows.weights is None:
-        return Rows(rows.x[which], rows.y[which], None)
-    weights = rows.weights[which]
-    return Rows(rows.x[which], rows.y[which], weights / weights.mean())

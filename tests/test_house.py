@@ -23,7 +23,7 @@ FLOORS = [
     {"training", "glass"},
     {"arguments"},
     {"network"},
-    {"figures", "models", "seeing", "generation"},
+    {"figures", "models", "seeing", "generation", "streaming"},
     {"automatic"},
     {"model"},
     {"examination"},

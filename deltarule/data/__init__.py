@@ -10,6 +10,7 @@ from deltarule.data.memory import adding, copying, reversing
 from deltarule.data.mnist import mnist, read_idx
 from deltarule.data.padding import pad
 from deltarule.data.photometry import galaxy_catalogue
+from deltarule.data.pieces import pieces
 from deltarule.data.preprocessing import Labels, Preprocessor, TargetScaler
 from deltarule.data.reading import read_columns, read_table, target_values
 from deltarule.data.sources import breast_cancer, circles, diabetes, digits, iris, load, names, spiral, two_moons, wine, xor
@@ -19,8 +20,8 @@ from deltarule.data.text import Characters, read_text, windows
 __all__ = [
     "Characters", "read_text", "windows",
     "Dataset", "Finding", "Images", "Labels", "Preprocessor", "TargetScaler",
-    "all_finite", "as_array", "as_features", "audit", "one_hot", "pad", "read_columns", "read_idx", "read_image_files", "read_images",
-    "read_table", "target_values",
+    "all_finite", "as_array", "as_features", "audit", "one_hot", "pad", "pieces", "read_columns", "read_idx", "read_image_files",
+    "read_images", "read_table", "target_values",
     "breast_cancer", "diabetes", "digits", "iris", "mnist", "wine", "load", "names",
     "galaxies", "galaxy_catalogue", "storrie_lombardi",
     "adding", "copying", "reversing",

@@ -21,6 +21,7 @@ from deltarule.ops.recurrent import Cell, GRUCell, LSTMCell, Sequences, SimpleCe
 from deltarule.spec import nearest, register
 
 _HELD = ("initial", "initial_cell")     # parameters: the learnt states before the first step
+STATES = ("h", "c")     # what goes from one step to the next
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,11 @@ class Recurrent(Layer):
         """h of the last step or of all."""
         check_images_of(self, x, 1)
         mask = steps_mask(self, x, scope)
-        h = self._loop(x, scope, self._first(scope, x), mask)[0]
+        states = self._loop(x, scope, self._first(scope, x), mask)
+        if scope.carried is not None:
+            last = {name: state[:, -1] for name, state in zip(STATES, states, strict=False)}
+            scope.carry({**last, "begun": jnp.ones_like(scope.carried["begun"])})
+        h = states[0]
         if self.return_sequences:
             h = h if mask is None else h * jnp.broadcast_to(mask[..., None], h.shape).astype(h.dtype)
         else:
@@ -120,12 +125,20 @@ class Recurrent(Layer):
         return tuple(jnp.swapaxes(state, 0, 1) for state in states)
 
     def _first(self, scope: Scope, x: Array) -> States:
-        """The states before the first step: zeros, or learnt, the same for every sequence."""
-        shape = (len(x), self.units)
+        """The states before the first step: zeros or learnt, the same for every sequence; or those carried on from the piece before."""
+        shape, names, carried = (len(x), self.units), _HELD[:self._number_of_states], scope.carried
         if self.initial == "zeros":
-            return tuple(jnp.zeros(shape, x.dtype) for _ in _HELD[:self._number_of_states])
-        return tuple(jnp.broadcast_to(scope.param(name, initializers.Zeros(), (self.units,)), shape)
-                     for name in _HELD[:self._number_of_states])
+            first = tuple(jnp.zeros(shape, x.dtype) for _ in names)
+        else:
+            first = tuple(jnp.broadcast_to(scope.param(name, initializers.Zeros(), (self.units,)), shape) for name in names)
+        if carried is None:
+            return first
+        return tuple(jnp.where(carried["begun"], carried[name], one) for name, one in zip(STATES, first, strict=False))
+
+    def beginning(self, n: int, dtype: str) -> Tree:
+        """What is carried into the first piece of n sequences: nothing yet, in the form of the states (n, units)."""
+        states = {name: np.zeros((n, self.units), dtype) for name in STATES[:self._number_of_states]}
+        return {**states, "begun": np.zeros((), bool)}
 
     def _given(self, states: Any, x: Array) -> States:
         shapes, expected = [np.shape(state) for state in states], [(len(x), self.units)] * self._number_of_states

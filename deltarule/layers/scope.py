@@ -18,6 +18,7 @@ from deltarule.ops import noise
 Array = Any     # a jax.Array, a NumPy array or a tracer
 Tree = dict[str, Any]   # nested dicts of arrays: {"dense_1": {"weights": ..., "bias": ...}}
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]     # draws the first value of a parameter
+CARRIED = "carried on"      # in the state: what layers keep of sequences that go on, by path; no layer has a name with a space
 
 
 class Link(NamedTuple):
@@ -139,6 +140,16 @@ class Scope:
     def update(self, name: str, value: Array) -> None:
         """Leave the new value of a state behind for the next step."""
         _put(self.run.new_state, (*self.names, name), value)
+
+    @property
+    def carried(self) -> Tree | None:
+        """What this layer keeps of every sequence of the batch, where they go on from what came before; None where each is whole."""
+        found: Tree | None = self.run.state.get(CARRIED, {}).get(self.path)
+        return found
+
+    def carry(self, values: Tree) -> None:
+        """Keep these for the piece of the sequences that comes next."""
+        self.run.new_state.setdefault(CARRIED, {})[self.path] = values
 
     def key(self) -> Array:
         """A random key of this layer's own for this step (dropout, noise); depends on seed, step and path only."""

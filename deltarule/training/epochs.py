@@ -15,6 +15,7 @@ from deltarule.layers.scope import Array, Tree
 from deltarule.ops.compiling import compiled
 from deltarule.ops.noise import step_key
 from deltarule.rowwise import metric
+from deltarule.training.carrying import whole
 from deltarule.training.recording import Log, log_step
 from deltarule.training.step import Batch, Learner, augmented, step
 
@@ -138,7 +139,7 @@ def _finish(learner: Learner, monitor: tuple[int, float], now: Standing, watched
     running = now.running / steps
     measured = jnp.reshape(running, (1,))
     if watched is not None:
-        measured = jnp.concatenate([measured, measure(learner, now.params, now.state, watched).reshape(-1)])
+        measured = jnp.concatenate([measured, measure(learner, now.params, whole(now.state), watched).reshape(-1)])
     epoch = now.epoch + 1
     column, sign = monitor
     value = sign * measured[column]

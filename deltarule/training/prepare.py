@@ -1,5 +1,6 @@
 """From what the user hands to `fit` to the arrays that training runs on: checked, converted once, split."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +148,29 @@ def check_augmented(learner: Learner, rows: Rows, output: Output) -> None:
         except DeltaruleError as error:
             raise DeltaruleError(f"Mixup mixes targets, which the loss {name_of(learner.loss)} does not take ({error}); "
                                  "leave Mixup out, or choose another loss") from None
+
+
+def chunks(x: np.ndarray, most: int, fewest: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Parts of at most `most` rows, filled up to the next power of two from `fewest` on, and how many rows of each count.
+
+    A dozen programs then serve any number of rows.
+
+    >>> [(len(part), count) for part, count in chunks(np.zeros((5, 1)), 4, 2)]
+    [(4, 4), (2, 1)]
+    """
+    for begin in range(0, len(x), most):
+        part = x[begin:begin + most]
+        size = max(fewest, 1 << (len(part) - 1).bit_length())
+        filled = part if len(part) == size else np.concatenate([part, np.zeros((size - len(part), *x.shape[1:]), x.dtype)])
+        yield filled, len(part)
+
+
+def subset(rows: Rows, which: np.ndarray) -> Rows:
+    """Some of the rows; their weights have the mean 1 again."""
+    if rows.weights is None:
+        return Rows(rows.x[which], rows.y[which], None)
+    weights = rows.weights[which]
+    return Rows(rows.x[which], rows.y[which], weights / weights.mean())
 
 
 def _with_rows(output: Output, rows: int) -> Output:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from deltarule.errors import DataError, DeltaruleError
-from deltarule.layers.scope import Tree
+from deltarule.layers.scope import CARRIED, Tree
+from deltarule.training.carrying import anew, whole
 from deltarule.training.diagnosis import diverged
 from deltarule.training.epochs import Rows, Standing, Watched, advance, start, take
 from deltarule.training.fit import (
@@ -45,7 +46,8 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
     """Train on `batches`: an iterable (or a function that returns one) of pairs (x, y) or triples with weights, once through in each epoch.
 
     The training curve "loss" is the mean of the step losses while learning, since no rows are kept to measure it on;
-    the validation curves are measured at the end of the epoch. Smaller batches are filled up with rows of weight zero.
+    the validation curves are measured at the end of the epoch. Smaller batches are filled up with rows of weight zero. What `state`
+    carries on from batch to batch begins anew in each epoch.
     Raises DataError for a batch that is larger than the first, or an iterator that is exhausted before the last epoch.
     """
     names = ("loss", *(curve_names(learner, 2)[2 + len(learner.metrics):] if watched is not None else ()))
@@ -64,11 +66,15 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
 
     def ready(batch: Any) -> Rows:
         with jax.enable_x64(learner.dtype == "float64"):    # a setting of each thread
-            return jax.device_put(_filled(prepare(batch), size, learner.dtype))
+            rows = prepare(batch)
+            if CARRIED in state and len(rows.x) != size:
+                raise DataError(f"stateful=True expected batches of one size, received one of {len(rows.x)} rows, the first had {size}")
+            return jax.device_put(_filled(rows, size, learner.dtype))
 
     try:
         for epoch in range(settings.epochs):
             done = 0
+            now = now._replace(state=anew(now.state))
             for rows in _ahead(_once_through(batches, epoch), ready):
                 if recorder is None and learner.record is not None:
                     recorder = begin_recording(learner, now, rows, history, seed)
@@ -81,7 +87,7 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
                     history.stopped, history.kept_epoch = "diverged", epoch
                     number = np.int32(0)
                     error = diverged(learner, before, take(rows, order, number, number), done * size + np.arange(size), done, seed)
-                    error.run = Run(before.params, before.state, history)
+                    error.run = Run(before.params, whole(before.state), history)
                     raise error
                 done += 1
                 history.steps += 1
@@ -97,7 +103,9 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
                 break
     except KeyboardInterrupt:
         history.stopped = "interrupted"
-    return finished(now, history, settings, began)
+    run = finished(now, history, settings, began)
+    run.state = whole(run.state)
+    return run
 
 
 def first_batch(batches: Any) -> tuple[Any, Any]:

@@ -1,0 +1,74 @@
+"""Sequences that go on from piece to piece: what recurrent layers carry from the end of one to the beginning of the next.
+
+The states are part of the state of a network only while it works on pieces, under a name of their own; without them every sequence begins
+where it begins.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from deltarule.errors import DeltaruleError
+from deltarule.glass.reach import EACH, reach
+from deltarule.layers import Embedding, Layer, Positions
+from deltarule.layers.forward import plan
+from deltarule.layers.recurrent import Recurrent
+from deltarule.layers.scope import CARRIED, Tree, Visit
+
+
+def beginning(layer: Layer, visits: Sequence[Visit], input_shape: tuple[int, ...], dtype: str, n: int) -> Tree:
+    """What the recurrent layers carry into the first piece of n sequences, as a part of the network's state.
+
+    Raises DeltaruleError where a piece needs more of what came before than the states: layers that look at several steps at once, that
+    count steps, or that read from the end.
+
+    >>> from deltarule.layers import GRU, Dense, Sequential
+    >>> net = Sequential([GRU(3, return_sequences=True), Dense(2)])
+    >>> found = beginning(net, plan(net, (5, 1))[0].visits, (5, 1), "float32", 2)
+    >>> found[CARRIED]["gru_1"]["h"].shape
+    (2, 3)
+    """
+    recurrent = {visit.path: visit.layer for visit in visits if isinstance(visit.layer, Recurrent)}
+    if not recurrent:
+        raise DeltaruleError("there is no recurrent layer in this network, so nothing goes on from one piece to the next")
+    longer = plan(layer, (input_shape[0] + 1, *input_shape[1:]), dtype)[0].visits
+    paths = [visit.path for visit in visits]
+    for visit, other in zip(visits, longer, strict=True):
+        made_of_layers = any(path != visit.path and path.startswith(visit.path and visit.path + "/") for path in paths)
+        if visit.input_shape == other.input_shape or made_of_layers:     # behind the last step, or known by its parts
+            continue
+        if why := _refused(visit):
+            raise DeltaruleError(f"{visit.path or 'the network'} ({type(visit.layer).__name__}) {why}, so this network cannot go on from "
+                                 "piece to piece; it can with SimpleRNN, LSTM, GRU and layers that work step by step")
+        if paths.count(visit.path) > 1 and visit.path in recurrent:
+            raise DeltaruleError(f"{visit.path} is used more than once, and can carry only one state; use two layers")
+    return {CARRIED: {path: one.beginning(n, dtype) for path, one in recurrent.items()}}
+
+
+def refuse_rows(stateful: bool) -> None:
+    """Refuse to go on from batch to batch where batches are drawn from rows. Raises DeltaruleError, naming the cure."""
+    if stateful:
+        raise DeltaruleError("stateful=True goes on from batch to batch: give a list of batches (x, y) in order, such as "
+                             "dr.data.pieces(x, y, steps=50)")
+
+
+def anew(state: Tree) -> Tree:
+    """The state with every sequence at its beginning."""
+    return {**state, CARRIED: jax.tree.map(jnp.zeros_like, state[CARRIED])} if CARRIED in state else state
+
+
+def whole(state: Tree) -> Tree:
+    """The state without what is carried on: every sequence is whole."""
+    return {name: value for name, value in state.items() if name != CARRIED}
+
+
+def _refused(visit: Visit) -> str:
+    """Why a layer cannot go on with its states alone; an empty text where it can."""
+    if isinstance(visit.layer, Recurrent):
+        return "reads from the last step to the first" if visit.layer.reverse else ""
+    if isinstance(visit.layer, Positions):
+        return "counts the steps from the first on"
+    if isinstance(visit.layer, Embedding) or reach(visit.layer, visit.input_shape[1:]) == EACH:
+        return ""
+    return "looks at several steps at once, as far as is known"
