@@ -18,7 +18,7 @@ from deltarule.kernels import building
 
 READY = kernels.kernels().ready
 needed = pytest.mark.skipif(not READY, reason="no C++ compiler: the first test has checked that this is said")
-INSTEAD = "convolution, pooling and batch normalization run in their JAX form"
+INSTEAD = "convolution, pooling, batch normalization and recurrent layers run in their JAX form"
 
 
 class Case(NamedTuple):

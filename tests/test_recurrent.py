@@ -54,9 +54,9 @@ def given_to(cell, masked=True, T=4, n=3, units=2):
     def draw(*shape):
         return jnp.asarray(rng.normal(size=shape))
 
-    mask = jnp.asarray([[True, True, False], [True, False, False], [True, True, False], [False, True, False]]) if masked else None
-    return ops.Sequences(draw(T, n, width), draw(units, width), draw(width), tuple(draw(n, units) for _ in range(states)),
-                         draw(n, units), mask)
+    mask = jnp.asarray([[True, True, False], [True, False, False], [True, True, False], [False, True, False]]).T if masked else None
+    return ops.Sequences(draw(n, T, 5), draw(5, width), draw(width), draw(units, width), draw(width),
+                         tuple(draw(n, units) for _ in range(states)), draw(n, units), mask)
 
 
 @pytest.mark.parametrize(("cell", "reverse"), [*zip(CELLS, [False, True, True, False], strict=True)], ids=["tanh", "relu", "lstm", "gru"])

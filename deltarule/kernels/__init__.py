@@ -11,6 +11,8 @@ from deltarule.kernels.normalization import norm_forward as norm_forward
 from deltarule.kernels.pooling import Geometry as PoolGeometry
 from deltarule.kernels.pooling import pool_backward as pool_backward
 from deltarule.kernels.pooling import pool_forward as pool_forward
+from deltarule.kernels.recurrent import recurrent_backward as recurrent_backward
+from deltarule.kernels.recurrent import recurrent_forward as recurrent_forward
 
 __all__ = ["WINDOW", "Geometry", "PoolGeometry", "backward", "forward", "kernels", "multiply_adds", "norm_backward", "norm_forward",
-           "pool_backward", "pool_forward"]
+           "pool_backward", "pool_forward", "recurrent_backward", "recurrent_forward"]

@@ -26,9 +26,10 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "convolution": ("conv_forward", "conv_backward"),
     "pooling": ("pool_forward", "pool_backward"),
     "normalization": ("norm_forward", "norm_backward"),
+    "recurrent": ("recurrent_forward", "recurrent_backward"),
 }
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
-INSTEAD = "convolution, pooling and batch normalization run in their JAX form"
+INSTEAD = "convolution, pooling, batch normalization and recurrent layers run in their JAX form"
 PATIENCE = 300      # seconds for the compiler
 
 

@@ -111,18 +111,16 @@ class Recurrent(Layer):
         if scope.training and self.recurrent_dropout:
             ones = jnp.ones((len(x), units), x.dtype)
             kept = dropped(ones, self.recurrent_dropout, ones.shape, scope / "recurrent")
-        p = jnp.swapaxes(x, 0, 1) @ (U * jnp.broadcast_to(half, U.shape))
-        p = p + jnp.broadcast_to(b * half, p.shape)
-        given = Sequences(p, W * jnp.broadcast_to(half, W.shape), self._product_bias(scope), first, kept,
-                          None if mask is None else jnp.swapaxes(mask, 0, 1))
+        given = Sequences(x, U * jnp.broadcast_to(half, U.shape), b * half, W * jnp.broadcast_to(half, W.shape), self._product_bias(scope),
+                          first, kept, mask)
         if not scope.watched:
-            return tuple(jnp.swapaxes(state, 0, 1) for state in recurrent.recurrent(cell, given, self.reverse))
+            return recurrent.recurrent(cell, given, self.reverse)
         names = (*cell.names, "state")
-        probes = {name: jnp.swapaxes(probe, 0, 1) for name in names if (probe := scope.probe(name)) is not None}
-        states, taps = recurrent.watched(cell, given, self.reverse, probes)
+        states, taps = recurrent.watched(cell, given, self.reverse, {name: probe for name in names
+                                                                     if (probe := scope.probe(name)) is not None})
         for name in names:
-            scope.tap(name, jnp.swapaxes(taps[name], 0, 1), probed=True)
-        return tuple(jnp.swapaxes(state, 0, 1) for state in states)
+            scope.tap(name, taps[name], probed=True)
+        return states
 
     def _first(self, scope: Scope, x: Array) -> States:
         """The states before the first step: zeros or learnt, the same for every sequence; or those carried on from the piece before."""
