@@ -52,6 +52,7 @@ class Network:
 
     `layers` is a list of layers, a dict that names them, or one layer; `input_shape` is the shape of one row, such as
     (64,) or (28, 28, 1). The first weights depend on `seed` and each layer's path alone. `dtype` is "float32" or "float64".
+    `symbols` may be set to the vocabulary that its whole numbers stand for (`dr.data.Characters` ...), or a dict of several: it is saved.
     Raises DeltaruleError or ShapeError where layers do not fit together.
 
     >>> import deltarule as dr
@@ -83,6 +84,7 @@ class Network:
         self.epochs_trained = 0
         self.memory: Any = None                 # of the optimizer, kept by fit(resume=True)
         self.history: History | None = None     # of the last call of fit
+        self.symbols: Any = None                # what its whole numbers stand for: a vocabulary, or several in a dict
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -266,13 +268,14 @@ class Network:
     # ----------------------------------------------------------------- saving
 
     def save(self, path: StrPath, extra: dict[str, Any] | None = None) -> None:
-        """Write the network to one safetensors file, whole or not at all: architecture, weights, recipe, and eight probe rows with outputs.
+        """Write the network to one safetensors file, whole or not at all: architecture, weights, recipe, symbols, eight probe rows.
 
-        `extra` is plain JSON kept under "extra" in the header. Raises DeltaruleError where the file cannot be written or
-        a layer class is not registered.
+        The rows come with their outputs. `extra` is plain JSON kept under "extra" in the header. Raises DeltaruleError where the file
+        cannot be written, or the class of a layer or a vocabulary is not registered.
         """
         header = {"architecture": to_json(self.layer), "input_shape": list(self.input_shape), "dtype": self.dtype, "seed": self.seed,
                   "training": self.training, "epochs_trained": self.epochs_trained, "extra": extra or {}}
+        header |= {} if self.symbols is None else {"symbols": to_json(self.symbols)}
         probes = prepare.probes(PROBES, self.input_shape, self.dtype, self.vocabulary)
         arrays = {f"params/{path}": np.asarray(value) for path, value in flatten(self.params).items()}
         arrays |= {f"state/{path}": np.asarray(value) for path, value in flatten(self.state).items()}
@@ -373,6 +376,7 @@ def restore(header: dict[str, Any], arrays: dict[str, np.ndarray], path: str) ->
     try:
         net = Network(from_json(header["architecture"]), header["input_shape"], header["seed"], header["dtype"])
         net.training, net.epochs_trained = dict(header["training"]), int(header["epochs_trained"])
+        net.symbols = from_json(header.get("symbols"))
         probes = arrays["probes/inputs"], arrays["probes/outputs"]
     except (KeyError, TypeError) as error:
         raise ModelFileError(f"{path} lacks a part of the model's description: {error}") from None

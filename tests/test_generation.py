@@ -66,7 +66,6 @@ def test_text_is_read_encoded_and_cut(tmp_path):
     assert text == "zwölf\nBoxkämpfer\n"
     letters = dr.data.Characters.fit(text)
     assert letters.decode(letters.encode(text)) == text
-    assert dr.data.Characters.from_json(letters.to_json()) == letters
     x, y = dr.data.windows(letters.encode(text), 5, step=2)
     assert x.shape == y.shape == (6, 5)
     for k in range(6):
@@ -111,11 +110,6 @@ TRACE = NET.trace(np.zeros((1, 6)))
     (lambda: dr.generate(NET, [1], 1, top_k=6), DeltaruleError, r"top_k expected a whole number of at least 1 and at most 5, received 6"),
     (lambda: dr.generate(NET, [1], 1, top_p=0), DeltaruleError, r"top_p expected a finite number above 0 and at most 1, received 0"),
     (lambda: dr.generate(NET, [1], 1, seed=-1), DeltaruleError, r"seed expected a whole number"),
-    (lambda: dr.data.Characters("aa"), DeltaruleError, r"Characters expected a text of different characters, received 'aa'"),
-    (lambda: dr.data.Characters("ab").encode("abc"), DataError, r"the text holds 'c' at place 2, which is not among the 2 known"),
-    (lambda: dr.data.Characters("ab").decode([2]), DataError, r"numbers holds 2, expected whole numbers from 0 to 1"),
-    (lambda: dr.data.Characters("ab").decode([[0]]), ShapeError, r"decode expected numbers of shape \(n,\), received \(1, 1\)"),
-    (lambda: dr.data.Characters.from_json("[]"), DataError, r"expected the JSON text that Characters\.to_json wrote, received '\[\]'"),
     (lambda: dr.data.windows([0, 1, 2], 3), DataError, r"the sequence has 3 steps; windows of 3 and what comes next need 4 at least"),
     (lambda: dr.data.windows([0.5, 1], 1), ShapeError, r"windows expected whole numbers of shape \(n,\), received float64 of shape \(2,\)"),
     (lambda: dr.data.windows([0, 1, 2], 1, step=0), DeltaruleError, r"step expected a whole number from 1 on, received 0"),

@@ -75,8 +75,8 @@ def test_no_function_is_longer_than_a_screen():
 
 
 def test_import_brings_in_nothing_heavy():
-    """scikit-learn, matplotlib, polars, pandas, Pillow, astropy, rich and typer are imported when first used."""
-    heavy = ("optax", "sklearn", "matplotlib", "polars", "pandas", "rich", "typer", "torch", "PIL", "astropy")
+    """scikit-learn, matplotlib, polars, pandas, Pillow, astropy, tokenizers, rich and typer are imported when first used."""
+    heavy = ("optax", "sklearn", "matplotlib", "polars", "pandas", "rich", "typer", "torch", "PIL", "astropy", "tokenizers")
     code = f"import sys, deltarule; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 

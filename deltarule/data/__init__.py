@@ -15,10 +15,11 @@ from deltarule.data.preprocessing import Labels, Preprocessor, TargetScaler
 from deltarule.data.reading import read_columns, read_table, target_values
 from deltarule.data.sources import breast_cancer, circles, diabetes, digits, iris, load, names, spiral, two_moons, wine, xor
 from deltarule.data.storrie_lombardi import storrie_lombardi
-from deltarule.data.text import Characters, read_text, windows
+from deltarule.data.text import read_text, windows
+from deltarule.data.vocabularies import BytePairs, Characters, Words
 
 __all__ = [
-    "Characters", "read_text", "windows",
+    "BytePairs", "Characters", "Words", "read_text", "windows",
     "Dataset", "Finding", "Images", "Labels", "Preprocessor", "TargetScaler",
     "all_finite", "as_array", "as_features", "audit", "one_hot", "pad", "pieces", "read_columns", "read_idx", "read_image_files",
     "read_images", "read_table", "target_values",

@@ -1,7 +1,5 @@
-"""Text: characters as whole numbers and back, and a long text cut into rows to learn from."""
+"""Text files, and a long sequence of whole numbers cut into rows to learn from."""
 
-import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,65 +20,6 @@ def read_text(path: StrPath) -> str:
     if not text:
         raise DataError(f"{path} is empty, expected text")
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-@dataclass(frozen=True)
-class Characters:
-    """A vocabulary of characters, each with a whole number from 0 on, in the order of Unicode.
-
-    >>> letters = Characters.fit("hello")
-    >>> letters.characters, letters.encode("hole").tolist(), letters.decode([1, 0, 2, 2, 3])
-    ('ehlo', [1, 3, 2, 0], 'hello')
-    """
-
-    characters: str
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.characters, str) or not self.characters or len(set(self.characters)) != len(self.characters):
-            raise DeltaruleError(f"Characters expected a text of different characters, received {self.characters!r}; "
-                                 "for those of a text write Characters.fit(text)")
-
-    @classmethod
-    def fit(cls, text: str) -> "Characters":
-        """The characters that occur in a text. Raises DeltaruleError for an empty text."""
-        return cls("".join(sorted(set(text))))
-
-    def __len__(self) -> int:
-        return len(self.characters)
-
-    def encode(self, text: str) -> np.ndarray:
-        """The numbers of the characters, int32 (n,). Raises DataError, naming character and place, for one that is not known."""
-        number = {character: i for i, character in enumerate(self.characters)}
-        for place, character in enumerate(text):
-            if character not in number:
-                raise DataError(f"the text holds {character!r} at place {place}, which is not among the {len(self)} known characters")
-        return np.array([number[character] for character in text], np.int32)
-
-    def decode(self, numbers: Any) -> str:
-        """The text of these numbers (n,). Raises ShapeError for another shape, DataError for a number out of range."""
-        given = as_array(numbers, "numbers")
-        if given.ndim != 1:
-            raise ShapeError(f"decode expected numbers of shape (n,), received {given.shape}")
-        wrong = given[(given < 0) | (given >= len(self)) | (given != np.rint(given))]
-        if wrong.size:
-            raise DataError(f"numbers holds {wrong[0]:g}, expected whole numbers from 0 to {len(self) - 1}")
-        return "".join(self.characters[i] for i in given.astype(int))
-
-    def to_json(self) -> str:
-        """The vocabulary as JSON text, to be kept beside the model.
-
-        >>> Characters.from_json(Characters("ab").to_json())
-        Characters(characters='ab')
-        """
-        return json.dumps({"characters": self.characters})
-
-    @classmethod
-    def from_json(cls, text: str) -> "Characters":
-        """The inverse of `to_json`. Raises DataError for anything else."""
-        try:
-            return cls(json.loads(text)["characters"])
-        except (ValueError, KeyError, TypeError):
-            raise DataError(f"expected the JSON text that Characters.to_json wrote, received {text[:40]!r}") from None
 
 
 def windows(numbers: Any, length: int, step: int | None = None) -> tuple[np.ndarray, np.ndarray]:
