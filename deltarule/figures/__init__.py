@@ -12,6 +12,8 @@ from deltarule.figures.maps import feature_maps as feature_maps
 from deltarule.figures.maps import filters as filters
 from deltarule.figures.maps import receptive_field as receptive_field
 from deltarule.figures.maps import saliency as saliency
+from deltarule.figures.recurrent import gates as gates
+from deltarule.figures.recurrent import gradient_lag as gradient_lag
 from deltarule.figures.regions import decision_regions as decision_regions
 from deltarule.figures.saving import save as save
 from deltarule.figures.surface import loss_surface as loss_surface

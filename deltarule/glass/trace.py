@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deltarule.errors import DeltaruleError
+from deltarule.glass.lag import gradient_by_lag
 from deltarule.glass.trace_table import TraceTable, trace_table
 from deltarule.layers.forward import forward, zero_probes
 from deltarule.layers.layer import Layer
@@ -233,6 +234,21 @@ class Trace:
         if not 0 <= example < len(self):
             raise DeltaruleError(f"there are {len(self)} examples, numbered from 0; received {example}")
         return explain(self, path, unit, example, weight, learning_rate or self.learning_rate or 0.1)
+
+    def by_lag(self, path: str) -> np.ndarray:
+        """How far back an error reaches in a recurrent layer: |dL/dh_t| for lag T - t = 0 ... T - 1 (T,), of an LSTM |dL/dc_t|.
+
+        Root mean square over the examples, which should be without padding, of a network that answers at the last step; drawn by
+        `dr.figures.gradient_lag`. Raises DeltaruleError for a layer that is not recurrent and a trace without targets.
+
+        >>> import deltarule as dr
+        >>> layer = dr.SimpleRNN(1, activation="linear", recurrent_weights=dr.initializers.Constant(0.5))
+        >>> trace = dr.Network(layer, (4, 1)).trace(np.ones((1, 4, 1)), np.zeros((1, 1)), loss="mse")
+        >>> norms = trace.by_lag("")
+        >>> (norms / norms[0]).tolist()
+        [1.0, 0.5, 0.25, 0.125]
+        """
+        return gradient_by_lag(self[path])
 
     def table(self) -> TraceTable:
         """One row for each layer: size of a, h, delta and gradient, and the share of silent or saturated units; print it."""
