@@ -13,9 +13,12 @@ from deltarule.data.photometry import galaxy_catalogue
 from deltarule.data.pieces import pieces
 from deltarule.data.preprocessing import Labels, Preprocessor, TargetScaler
 from deltarule.data.reading import read_columns, read_table, target_values
+from deltarule.data.sequences import Sequences
 from deltarule.data.sources import breast_cancer, circles, diabetes, digits, iris, load, names, spiral, two_moons, wine, xor
 from deltarule.data.storrie_lombardi import storrie_lombardi
 from deltarule.data.text import read_text, windows
+from deltarule.data.tones import damped_tones, melodies
+from deltarule.data.variable_stars import light_curves
 from deltarule.data.vocabularies import BytePairs, Characters, Words
 
 __all__ = [
@@ -25,6 +28,6 @@ __all__ = [
     "read_images", "read_table", "target_values",
     "breast_cancer", "diabetes", "digits", "iris", "mnist", "wine", "load", "names",
     "galaxies", "galaxy_catalogue", "storrie_lombardi",
-    "adding", "copying", "reversing",
+    "Sequences", "adding", "copying", "damped_tones", "light_curves", "melodies", "reversing",
     "Micrographs", "atoms", "circles", "spiral", "two_moons", "xor",
 ]

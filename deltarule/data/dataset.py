@@ -25,7 +25,8 @@ class Dataset:
     table with text, dates or gaps. `y` is `(n,)`: int32 class indices where there are `class_names` (classification), float32
     numbers where `class_names` is None (regression). `aside` holds columns of a table that are not features (identifiers,
     groups) but may still decide a split. `notes` say what was noticed while the data were read; `files` are the images' names, one for
-    each row, where they were read from files. Raises ShapeError where the lengths disagree, DataError for class indices without a name.
+    each row, where they were read from files; `channels` name the last axis where rows are sequences (n, steps, channels), the last one
+    saying with 1 and 0 which steps are there. Raises ShapeError where the lengths disagree, DataError for class indices without a name.
 
     >>> data = Dataset(np.eye(3), np.array([0, 1, 1]), ("a", "b", "c"), ("no", "yes"), "answer", "toy", "made here")
     >>> len(data), data.problem, data.subset([0, 2]).y.tolist()
@@ -42,6 +43,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     aside: "pl.DataFrame | None" = dataclasses.field(default=None, repr=False)
     files: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.y.ndim != 1 or len(self.y) != len(self.x):
@@ -53,6 +55,9 @@ class Dataset:
             raise ShapeError(f"{self.name}: x holds {len(self.x)} images and there are {len(self.files)} file names; give one per image")
         if self.files and len(self.x.shape) != 4:
             raise ShapeError(f"{self.name}: files name images, expected x of shape (n, height, width, channels), received {self.x.shape}")
+        if self.channels and (len(self.x.shape) != 3 or self.x.shape[2] != len(self.channels)):
+            raise ShapeError(f"{self.name}: there are {len(self.channels)} channels of sequences, expected x of shape (n, steps, "
+                             f"{len(self.channels)}), received {self.x.shape}")
         if self.class_names is not None and len(self.y):
             if self.y.dtype.kind not in "ui":
                 raise DataError(f"{self.name}: y holds {self.y.dtype}, expected class indices (integers) because there are class names")
@@ -75,8 +80,8 @@ class Dataset:
 
     @property
     def unit(self) -> str:
-        """What one row is called: "image" where the rows were read from image files, otherwise "row"."""
-        return "image" if self.files else "row"
+        """What one row is called: "image" where the rows were read from image files, "sequence" where they are some, otherwise "row"."""
+        return "image" if self.files else "sequence" if self.channels else "row"
 
     def subset(self, rows: Any) -> "Dataset":
         """The data set of these rows: row numbers `(m,)` or a mask of booleans `(n,)`.
