@@ -1,5 +1,7 @@
 """C++ kernels behind the mathematics of `ops`, called from compiled programs through XLA's foreign function interface. Optional."""
 
+from deltarule.kernels.attention import attention_backward as attention_backward
+from deltarule.kernels.attention import attention_forward as attention_forward
 from deltarule.kernels.building import kernels as kernels
 from deltarule.kernels.convolution import WINDOW as WINDOW
 from deltarule.kernels.convolution import Geometry as Geometry
@@ -13,6 +15,11 @@ from deltarule.kernels.pooling import pool_backward as pool_backward
 from deltarule.kernels.pooling import pool_forward as pool_forward
 from deltarule.kernels.recurrent import recurrent_backward as recurrent_backward
 from deltarule.kernels.recurrent import recurrent_forward as recurrent_forward
+from deltarule.kernels.rows import gelu_backward as gelu_backward
+from deltarule.kernels.rows import gelu_forward as gelu_forward
+from deltarule.kernels.rows import layer_norm_backward as layer_norm_backward
+from deltarule.kernels.rows import layer_norm_forward as layer_norm_forward
 
-__all__ = ["WINDOW", "Geometry", "PoolGeometry", "backward", "forward", "kernels", "multiply_adds", "norm_backward", "norm_forward",
+__all__ = ["WINDOW", "Geometry", "PoolGeometry", "attention_backward", "attention_forward", "backward", "forward", "gelu_backward",
+           "gelu_forward", "kernels", "layer_norm_backward", "layer_norm_forward", "multiply_adds", "norm_backward", "norm_forward",
            "pool_backward", "pool_forward", "recurrent_backward", "recurrent_forward"]

@@ -27,9 +27,11 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "pooling": ("pool_forward", "pool_backward"),
     "normalization": ("norm_forward", "norm_backward"),
     "recurrent": ("recurrent_forward", "recurrent_backward"),
+    "attention": ("attention_forward", "attention_backward"),
+    "rows": ("layer_norm_forward", "layer_norm_backward", "gelu_forward", "gelu_backward"),
 }
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
-INSTEAD = "convolution, pooling, batch normalization and recurrent layers run in their JAX form"
+INSTEAD = "convolution, pooling, normalization, recurrent layers and attention run in their JAX form"
 PATIENCE = 300      # seconds for the compiler
 
 
@@ -56,7 +58,7 @@ def kernels() -> Kernels:
         if compiler is None:
             return Kernels(False, f"no C++ compiler (c++, g++ or clang++) was found: {INSTEAD}, more slowly; everything else is the same")
         began = time.perf_counter()
-        with ThreadPoolExecutor() as at_once:
+        with ThreadPoolExecutor(len(missing)) as at_once:
             failures = [*at_once.map(lambda source: _compile(compiler, flags, source, missing[source]), missing)]
         if any(failures):
             return Kernels(False, f"the C++ kernels did not compile ({next(filter(None, failures))}): {INSTEAD}, more slowly")
@@ -97,7 +99,7 @@ def instruction_set() -> tuple[str, tuple[str, ...]]:
 
 def _digest(source: str, flags: tuple[str, ...]) -> str:
     """Changes with the source, the flags and the headers that it is compiled against."""
-    text = b"".join((FOLDER / name).read_bytes() for name in ("vectors.h", f"{source}.cc"))
+    text = b"".join((FOLDER / name).read_bytes() for name in ("vectors.h", "functions.h", f"{source}.cc"))
     return hashlib.sha256(text + " ".join(flags).encode() + jax.__version__.encode()).hexdigest()[:16]
 
 

@@ -13,7 +13,8 @@ from deltarule.layers.dropout import Dropout
 from deltarule.layers.layer import Layer
 from deltarule.layers.normalization import LayerNorm
 from deltarule.layers.scope import Array, Scope
-from deltarule.ops.attention import attention, attention_weights, rotary
+from deltarule.ops.attention import attention_of_steps, attention_weights, rotary
+from deltarule.ops.steps import steps_product
 from deltarule.spec import register
 
 
@@ -52,19 +53,19 @@ class MultiHeadAttention(Layer):
         """h = (head_1, ..., head_H) W_O."""
         n, T, d = check_sequence(self, x)
         size = self._size(d)
-        names = ("query", "key", "value")
         init = initializers.for_activation("linear")
-        W = jnp.concatenate([(scope / name).param("weights", init, (d, self.heads * size)) for name in names], axis=1)
-        Q, K, V = jnp.moveaxis((x @ W).reshape(n, T, 3, self.heads, size), (2, 3), (0, 2))      # each (n, heads, T, size)
+        W = [(scope / name).param("weights", init, (d, self.heads * size)) for name in ("query", "key", "value")]
+        Q, K, V = (steps_product(x, one).reshape(n, T, self.heads, size) for one in W)
         if self.rotary:
-            Q, K = rotary(Q), rotary(K)
-        Q, K, V = (scope.tap(name, value) for name, value in (("queries", Q), ("keys", K), ("values", V)))
-        if scope.watched:
-            O = scope.tap("attention", attention_weights(Q, K, self.causal)) @ V
-        else:
-            O = attention(Q, K, V, self.causal)
-        joined = jnp.swapaxes(O, 1, 2).reshape(n, T, self.heads * size)
-        return scope.tap("activation", joined @ (scope / "output").param("weights", init, (self.heads * size, d)))
+            Q, K = (jnp.swapaxes(rotary(jnp.swapaxes(given, 1, 2)), 1, 2) for given in (Q, K))
+        O = self._watched(Q, K, V, scope) if scope.watched else attention_of_steps(Q, K, V, self.causal)
+        joined = O.reshape(n, T, self.heads * size)
+        return scope.tap("activation", steps_product(joined, (scope / "output").param("weights", init, (self.heads * size, d))))
+
+    def _watched(self, Q: Array, K: Array, V: Array, scope: Scope) -> Array:
+        """O, with the weights standing as a whole."""
+        Q, K, V = (scope.tap(name, jnp.swapaxes(value, 1, 2)) for name, value in (("queries", Q), ("keys", K), ("values", V)))
+        return jnp.swapaxes(scope.tap("attention", attention_weights(Q, K, self.causal)) @ V, 1, 2)
 
     def _size(self, d: int) -> int:
         if self.size is None and d % self.heads:

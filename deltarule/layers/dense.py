@@ -10,6 +10,8 @@ from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.activation import activate, check_activation
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Scope
+from deltarule.ops.gelu import biased_gelu
+from deltarule.ops.steps import steps_product
 from deltarule.spec import register
 
 
@@ -48,9 +50,11 @@ class Dense(Layer):
             kind = "images" if x.ndim == 4 else "inputs"
             raise ShapeError(f"Dense received {kind} of shape {tuple(x.shape[1:])}; put Flatten() before it")
         W = scope.param("weights", self._weight_init(), (x.shape[-1], self.units))
-        a = x @ W
+        a = steps_product(x, W) if x.ndim == 3 else x @ W
         if self.use_bias:
             b = scope.param("bias", initializers.initializer(self.bias), (self.units,))
+            if self.activation == "gelu" and not scope.watched:
+                return biased_gelu(a, b)
             a = a + jnp.broadcast_to(b, a.shape)
         return activate(self.activation, a, scope)
 

@@ -10,7 +10,7 @@ from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.activation import Activation
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Scope
-from deltarule.ops.normalization import Moments, batch_norm, moments, normalized
+from deltarule.ops.normalization import Moments, batch_norm, layer_norm, moments, normalized, row_moments
 from deltarule.spec import register
 
 _RUNNING = (("mean", initializers.Zeros()), ("variance", initializers.Ones()))
@@ -91,9 +91,10 @@ class LayerNorm(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta."""
-        mu = jnp.mean(x, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(x - mu), axis=-1, keepdims=True)
-        return _scaled(x, mu, variance, self.epsilon, scope)
+        if scope.watched:
+            return _scaled(x, *row_moments(x), self.epsilon, scope)
+        gamma, beta = (scope.param(name, init, x.shape[-1:]) for name, init in _LEARNT)
+        return layer_norm(x, gamma, beta, self.epsilon)
 
 
 @register

@@ -6,6 +6,7 @@ gets zeros. The weights of long sequences would fill the memory (T x S for each 
 worked out, and once more on the way back, so that the whole matrix never stands. The result is the same.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -13,6 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from deltarule import kernels
+from deltarule.ops import native
 
 Array = Any
 
@@ -32,6 +36,60 @@ def attention(Q: Array, K: Array, V: Array, causal: bool = False, mask: Array | 
     if Q.shape[-2] * K.shape[-2] > LONG:
         return in_turns(Q, K, V, causal, mask)
     return attention_weights(Q, K, causal, mask) @ V
+
+
+def attention_of_steps(Q: Array, K: Array, V: Array, causal: bool = False, mask: Array | None = None) -> Array:
+    """The same as `attention` with the steps before the heads: Q (n, T, heads, d_k), K (n, S, heads, d_k), V and O (n, S or T, heads, d_v).
+
+    So a product of weights leaves them. On a CPU, where there are C++ kernels and the mask hides keys alone, the weights of a few queries
+    at a time stay in the cache, forward and back; nothing is transposed.
+
+    >>> Q, K, V = jnp.zeros((1, 2, 1, 1)), jnp.ones((1, 2, 1, 1)), jnp.array([[[[2.0]], [[4.0]]]])
+    >>> attention_of_steps(Q, K, V, causal=True)[0, :, 0, 0].tolist()
+    [2.0, 3.0]
+    """
+    keys_alone = mask is None or mask.shape[1:3] == (1, 1)
+    if keys_alone and native.runs(Q.dtype):
+        seen = None if mask is None else jnp.broadcast_to(mask[:, 0, 0], (Q.shape[0], K.shape[1]))
+        return _in_cache(Q, K, V, seen, causal)[0]
+    return _as_it_stands(Q, K, V, mask, causal)
+
+
+def _as_it_stands(Q: Array, K: Array, V: Array, mask: Array | None, causal: bool) -> Array:
+    Q, K, V = (jnp.swapaxes(x, 1, 2) for x in (Q, K, V))
+    return jnp.swapaxes(attention(Q, K, V, causal, mask), 1, 2)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _in_cache(Q: Array, K: Array, V: Array, seen: Array | None, causal: bool) -> tuple[Array, Array]:
+    """O and log Z; errors come back through O alone."""
+    return kernels.attention_forward(Q, K, V, seen, causal)
+
+
+def _forward(Q: Array, K: Array, V: Array, seen: Array | None, causal: bool) -> tuple[tuple[Array, Array], tuple[Any, ...]]:
+    O, log_Z = _in_cache(Q, K, V, seen, causal)
+    return (O, log_Z), (Q, K, V, seen, log_Z)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
+def _gradients(Q: Array, K: Array, V: Array, seen: Array | None, log_Z: Array, dO: Array, causal: bool) -> tuple[Array, Array, Array]:
+    return kernels.attention_backward(Q, K, V, seen, log_Z, dO, causal)
+
+
+def _gradients_backward(causal: bool, kept: tuple[Any, ...], found: Any) -> tuple[Any, ...]:
+    """Derivatives of derivatives are those of the equation as it stands."""
+    Q, K, V, seen, log_Z, dO = kept
+    mask = None if seen is None else seen[:, None, None, :]
+
+    def gradients(Q: Array, K: Array, V: Array, dO: Array) -> Any:
+        return jax.vjp(lambda Q, K, V: _as_it_stands(Q, K, V, mask, causal), Q, K, V)[1](dO)
+
+    dQ, dK, dV, ddO = jax.vjp(gradients, Q, K, V, dO)[1](found)
+    return dQ, dK, dV, None, jnp.zeros_like(log_Z), ddO
+
+
+_in_cache.defvjp(_forward, lambda causal, kept, errors: (*_gradients(*kept, errors[0], causal), None))
+_gradients.defvjp(lambda *given: (_gradients(*given), given[:6]), _gradients_backward)
 
 
 def attention_weights(Q: Array, K: Array, causal: bool = False, mask: Array | None = None, first: Array | int = 0) -> Array:

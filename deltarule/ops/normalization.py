@@ -104,3 +104,48 @@ _in_one_pass.defvjp(_forward, _backward)
 _gradients.defvjp(lambda x, gamma, beta, counted, plus, mu, variance, y, dy, epsilon, relu: (
     _gradients(x, gamma, beta, counted, plus, mu, variance, y, dy, epsilon, relu), (x, gamma, beta, counted, plus, y, dy)),
     _gradients_backward)
+
+
+def layer_norm(x: jax.Array, gamma: jax.Array, beta: jax.Array, epsilon: float) -> jax.Array:
+    """y = gamma (x - mu) / sqrt(sigma^2 + epsilon) + beta; mu and sigma^2 of each row (Ba, Kiros and Hinton 2016).
+
+    Shapes: x and y (..., C), gamma and beta (C,). With d = gamma dy and x_hat = (x - mu) / sigma:
+    dx = (d - mean d - x_hat mean(d x_hat)) / sigma, dgamma = sum dy x_hat, dbeta = sum dy.
+
+    >>> layer_norm(jnp.array([[1.0, 3.0], [10.0, 30.0]]), jnp.ones(2), jnp.zeros(2), 1e-5).round(3).tolist()
+    [[-1.0, 1.0], [-1.0, 1.0]]
+    """
+    return _rows_in_one_pass(x, gamma, beta, epsilon) if native.runs(x.dtype) else _rows_as_they_stand(x, gamma, beta, epsilon)
+
+
+def row_moments(x: jax.Array) -> Moments:
+    """mu and sigma^2 of each row, (..., 1)."""
+    mu = jnp.mean(x, axis=-1, keepdims=True)
+    return mu, jnp.mean(jnp.square(x - mu), axis=-1, keepdims=True)
+
+
+def _rows_as_they_stand(x: jax.Array, gamma: jax.Array, beta: jax.Array, epsilon: float) -> jax.Array:
+    return jnp.broadcast_to(gamma, x.shape) * normalized(x, *row_moments(x), epsilon) + jnp.broadcast_to(beta, x.shape)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _rows_in_one_pass(x: jax.Array, gamma: jax.Array, beta: jax.Array, epsilon: float) -> jax.Array:
+    return kernels.layer_norm_forward(x, gamma, beta, epsilon)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _row_gradients(x: jax.Array, gamma: jax.Array, dy: jax.Array, epsilon: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return kernels.layer_norm_backward(x, gamma, dy, epsilon)
+
+
+def _row_gradients_backward(epsilon: float, kept: tuple[Any, ...], found: Any) -> tuple[Any, ...]:
+    """Derivatives of derivatives are those of the equation as it stands."""
+    def gradients(x: jax.Array, gamma: jax.Array, dy: jax.Array) -> Any:
+        return jax.vjp(lambda x, gamma, beta: _rows_as_they_stand(x, gamma, beta, epsilon), x, gamma, jnp.zeros_like(gamma))[1](dy)
+
+    return jax.vjp(gradients, *kept)[1](found)
+
+
+_rows_in_one_pass.defvjp(lambda x, gamma, beta, epsilon: (_rows_in_one_pass(x, gamma, beta, epsilon), (x, gamma)),
+                         lambda epsilon, kept, dy: _row_gradients(*kept, dy, epsilon))
+_row_gradients.defvjp(lambda *given: (_row_gradients(*given), given[:3]), _row_gradients_backward)

@@ -1,0 +1,21 @@
+// Functions of vectors, to the last bits of single precision.
+#pragma once
+#include <cmath>
+#include <limits>
+#include "vectors.h"
+
+static inline vec each(float value) { return value - vec{}; }
+static inline vec larger(vec a, vec b) { return a > b ? a : b; }
+
+// exp(x) = 2^k exp(r) with x = k ln 2 + r, |r| <= ln 2 / 2, and exp(r) by its series; up to 88. Below -87, minus infinity included, it is 0;
+// what is not a number stays so.
+static inline vec exp_of(vec x) {
+  const vec within = x < -90.f ? each(-90.f) : x, magic = each(12582912.f);
+  const vec shifted = within * 1.44269504f + magic, k = shifted - magic;
+  const vec r = (within - k * 0.693145752f) - k * 1.42860677e-6f;       // ln 2 in two parts
+  vec p = r * (1 / 5040.f) + 1 / 720.f;
+  p = p * r + 1 / 120.f, p = p * r + 1 / 24.f, p = p * r + 1 / 6.f, p = p * r + 0.5f;
+  p = p * r * r + r + 1.f;
+  const vec y = p * (vec)(((ints)shifted - (ints)magic + 127) << 23);
+  return x < -87.f ? vec{} : y;
+}
