@@ -6,7 +6,7 @@ import pytest
 import deltarule as dr
 from deltarule import figures
 from deltarule.errors import DataError, DeltaruleError
-from deltarule.glass.lag import factor_a_step
+from deltarule.glass.through_time import factor_a_step
 
 T = 6
 X = np.random.default_rng(0).normal(size=(3, T, 2))
@@ -40,6 +40,12 @@ def test_gates_are_those_of_the_trace(kind):
     h = trace[PATHS[kind]].taps["state"][0]
     named = [text.get_text() for text in chosen.legends[0].get_texts()]
     assert named == [f"unit {unit}" for unit in range(5) if unit != h.std(axis=0).argmin()]
+
+
+def test_the_mask_is_shown():
+    trace = NETS[dr.GRU].trace(X)
+    for path in ("gru_1", "bidirectional_1/backward"):
+        np.testing.assert_array_equal(trace[path].taps["mask"], [[1] * 6, [1] * 4 + [0] * 2, [1] * 6])
 
 
 def test_a_linear_network_multiplies_the_gradient_by_its_spectral_radius():

@@ -269,5 +269,3 @@ def test_states_and_sequences_that_do_not_fit():
         layer.run(params, np.zeros((4, 5, 2)), (np.zeros((4, 3)),))
     with pytest.raises(ShapeError, match=r"LSTM expected at least one step, received a sequence of none"):
         layer.run(params, np.zeros((4, 0, 2)))
-    with pytest.raises(DeltaruleError, match=r"explain writes out dense layers.*lstm_1 is a LSTM; it can explain dense_1"):
-        dr.Network([dr.LSTM(3), dr.Dense(1)], (5, 2)).trace(np.ones((1, 5, 2))).explain("lstm_1")

@@ -46,6 +46,7 @@ def trace(
     row: Annotated[int | None, typer.Option(metavar="N", help="Trace this row alone, counted from 0.")] = None,
     layer: Annotated[str | None, typer.Option(metavar="PATH", help="Explain a unit of this layer, such as dense_1.")] = None,
     unit: Annotated[int, typer.Option(metavar="N", help="The unit to explain, counted from 0.")] = 0,
+    step: Annotated[int | None, typer.Option(metavar="N", help="The step to explain, of layers over sequences.")] = None,
     save: Annotated[str | None, typer.Option(metavar="FOLDER", help="Write figures and all arrays (trace.npz) into this folder.")] = None,
     json: Json = False,
 ) -> None:
@@ -57,7 +58,7 @@ def trace(
     x, y, _ = open_answered(model, source, target, data_dir)
     chosen = _rows(len(y), row)
     found = model.trace(_of(x, chosen), y[chosen])
-    told = None if layer is None else found.explain(layer, unit)
+    told = None if layer is None else found.explain(layer, unit, step=step)
     folder = None if save is None else writable_folder(save)
     table = found.table()
     if json:

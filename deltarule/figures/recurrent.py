@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 
 from deltarule.errors import DataError, DeltaruleError
 from deltarule.figures.frame import SMALL, check_whole, colour
-from deltarule.glass.lag import factor_a_step
 from deltarule.glass.style import figure
+from deltarule.glass.through_time import factor_a_step, steps_of
 from deltarule.glass.trace import LayerTrace, Trace
 from deltarule.layers.recurrent import Recurrent
 
@@ -47,7 +47,7 @@ def gates(trace: Trace, path: str, row: int = 0, *, units: Sequence[int] | None 
     rows = max(len(left), (len(right) + 1) // 2 if not left else len(right))
     fig, axes = figure(2, rows, width=4.4, height=1.7 if rows > 1 else 2.4)
     places = dict(zip(left, axes[::2], strict=False)) | dict(zip(right, axes[1::2] if left else axes, strict=False))
-    padding = _padding(layer, row)
+    padding = steps_of(layer).padding[row]
     for name, ax in places.items():
         _curves(ax, name, layer.taps[name][row], shown, marks, padding)
     for ax in set(axes) - set(places.values()):
@@ -100,14 +100,6 @@ def _recurrent(trace: Any, path: str, row: int) -> LayerTrace:
         known = [other.path for other in trace if isinstance(other.layer, Recurrent)]
         raise DeltaruleError(f"{path} ({type(layer.layer).__name__}) is not a recurrent layer; {', '.join(known) or 'no layer here'} is")
     return layer
-
-
-def _padding(layer: LayerTrace, row: int) -> np.ndarray:
-    """Steps (T,) in which no state changes at all."""
-    h = layer.taps["state"][row]
-    h = h[::-1] if getattr(layer.layer, "reverse", False) else h
-    still = np.concatenate([[not h[0].any()], np.all(h[1:] == h[:-1], axis=1)])
-    return still[::-1] if getattr(layer.layer, "reverse", False) else still
 
 
 def _curves(ax: Any, name: str, values: np.ndarray, units: Sequence[int], marks: Sequence[int], padding: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -10,27 +11,36 @@ import numpy as np
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.glass.equations import Equation, Explanation, escaped, number, signed, summed
 from deltarule.glass.explain_images import explain_place, explains
+from deltarule.glass.explain_recurrent import explain_step
 from deltarule.glass.trace_table import function_of
 from deltarule.layers.activation import ActivationLayer, LeakyReLU, ParametricReLU
 from deltarule.layers.dense import Dense
+from deltarule.layers.recurrent import Recurrent
 from deltarule.ops import activations
 
 if TYPE_CHECKING:
     from deltarule.glass.trace import LayerTrace, Trace
 
 
-def explain(trace: Trace, path: str, unit: Any, example: int, weight: Any, learning_rate: float) -> Explanation:
+def explain(trace: Trace, path: str, unit: Any, example: int, weight: Any, learning_rate: float, step: int | None = None) -> Explanation:
     """The equations of `unit` of the layer at `path` for `example`; see `Trace.explain`."""
     layer = trace[path]
+    if isinstance(layer.layer, Recurrent):
+        if weight is not None:
+            raise DeltaruleError(f"the weights of {path} are those of all its steps, so that no single step updates them; leave out weight")
+        return explain_step(layer, unit, example, step)
+    if step is not None:
+        layer = _at(layer, step)
     if explains(layer.layer):
         return explain_place(trace, layer, unit, example, weight, learning_rate, _activated)
     if not isinstance(layer.layer, (Dense, ActivationLayer)) and not hasattr(layer.layer, "function"):
-        known = [other.path for other in trace if isinstance(other.layer, Dense) or explains(other.layer)]
-        raise DeltaruleError(f"explain writes out dense layers, convolutions, pooling and activations; {path} is a "
+        known = [other.path for other in trace if isinstance(other.layer, (Dense, Recurrent)) or explains(other.layer)]
+        raise DeltaruleError(f"explain writes out dense, recurrent and convolutional layers, pooling and activations; {path} is a "
                              f"{type(layer.layer).__name__}; "
                              f"it can explain {', '.join(known) or 'no layer of this network'}")
     if layer.activation.ndim != 2:
-        raise ShapeError(f"explain expected a layer with activations (n, units), {path} has {layer.activation.shape}")
+        cure = "; name a step, such as step=0" if layer.activation.ndim == 3 else ""
+        raise ShapeError(f"explain expected a layer with activations (n, units), {path} has {layer.activation.shape}{cure}")
     units, inputs = layer.activation.shape[1], layer.input.shape[1]
     if not 0 <= unit < units:
         raise DeltaruleError(f"{path} has {units} units, numbered from 0; received unit {unit}")
@@ -42,7 +52,19 @@ def explain(trace: Trace, path: str, unit: Any, example: int, weight: Any, learn
         equations.append(delta)
         if isinstance(layer.layer, Dense):
             equations += _update(layer, unit, example, weight, delta.value, learning_rate)
-    return Explanation(f"{path}, unit {unit}, example {example}", tuple(equations))
+    return Explanation(f"{path}, unit {unit}, {'' if step is None else f'step {step}, '}example {example}", tuple(equations))
+
+
+def _at(layer: LayerTrace, step: int) -> LayerTrace:
+    """A layer that works step by step, at one step alone. Raises DeltaruleError for a layer without steps and a step that is not there."""
+    if layer.activation.ndim != 3 or layer.input.ndim != 3 or layer.input.shape[1] != layer.activation.shape[1]:
+        raise DeltaruleError(f"step is for layers that work step by step; {layer.path} ({type(layer.layer).__name__}) gives "
+                             f"{layer.activation.shape[1:]}; leave out step")
+    if not 0 <= step < layer.activation.shape[1]:
+        raise DeltaruleError(f"{layer.path} has {layer.activation.shape[1]} steps, numbered from 0; received step {step}")
+    taps, deltas = ({name: value[:, step] for name, value in group.items()} for group in (layer.taps, layer.deltas or {}))
+    return dataclasses.replace(layer, input=layer.input[:, step], output=layer.output[:, step], taps=taps,
+                               deltas=None if layer.deltas is None else deltas)
 
 
 def _forward(layer: LayerTrace, j: int, i: int) -> list[Equation]:

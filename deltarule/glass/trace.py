@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deltarule.errors import DeltaruleError
-from deltarule.glass.lag import gradient_by_lag
+from deltarule.glass.through_time import gradient_by_lag
 from deltarule.glass.trace_table import TraceTable, trace_table
 from deltarule.layers.forward import forward, zero_probes
 from deltarule.layers.layer import Layer
@@ -220,20 +220,21 @@ class Trace:
             raise DeltaruleError(f"there are {len(self)} examples, numbered from 0; received {number}")
         return self._again(number)
 
-    def explain(self, path: str, unit: Any = 0, example: int = 0, weight: Any = None, learning_rate: float | None = None) -> Any:
+    def explain(self, path: str, unit: Any = 0, example: int = 0, weight: Any = None, learning_rate: float | None = None,
+                step: int | None = None) -> Any:
         """The lecture's equations for one unit with the numbers in them: forward value, delta, and one weight's update.
 
         `weight` is the number of the input whose weight is updated (default: the one with the largest gradient), `learning_rate` that of
         the step (default: of the last training, 0.1 before any). In a convolution or pooling `unit` is a place and a map (p, q, m), or a
-        map alone, whose strongest unit is taken, and `weight` a place of the kernel and a channel (i, j, c). Printing shows text,
-        `.latex` holds the formulas.
-        Raises DeltaruleError for an unknown layer, unit, example or weight.
+        map alone, whose strongest unit is taken, and `weight` a place of the kernel and a channel (i, j, c). Of a recurrent layer `step`
+        (default: the last) is explained: every gate, the cell and the state, and their deltas; of Dense behind one, this step. Printing
+        shows text, `.latex` holds the formulas. Raises DeltaruleError for an unknown layer, unit, example, weight or step.
         """
         from deltarule.glass.explain import explain
 
         if not 0 <= example < len(self):
             raise DeltaruleError(f"there are {len(self)} examples, numbered from 0; received {example}")
-        return explain(self, path, unit, example, weight, learning_rate or self.learning_rate or 0.1)
+        return explain(self, path, unit, example, weight, learning_rate or self.learning_rate or 0.1, step)
 
     def by_lag(self, path: str) -> np.ndarray:
         """How far back an error reaches in a recurrent layer: |dL/dh_t| for lag T - t = 0 ... T - 1 (T,), of an LSTM |dL/dc_t|.

@@ -120,6 +120,8 @@ class Recurrent(Layer):
                                                                      if (probe := scope.probe(name)) is not None})
         for name in names:
             scope.tap(name, taps[name], probed=True)
+        if mask is not None:
+            scope.tap("mask", mask.astype(x.dtype), probed=True)
         return states
 
     def _first(self, scope: Scope, x: Array) -> States:
