@@ -20,7 +20,8 @@ class Masked(Layer):
     Recurrent layers keep their state there and give zeros, `reverse` begins at the last real step, GlobalAveragePool and GlobalMaxPool
     leave such steps out; layers that work step by step (Dense, Dropout, LayerNorm) need not know. Convolutions, BatchNorm and a loss over
     all steps see padding as any other step. A sequence of padding alone ends with the initial state. `dr.data.pad` fills sequences up; a
-    trace shows the "mask" of every recurrent layer, 1 and 0. Shapes: (batch, steps, features) -> the same. Raises DeltaruleError for a value that is no number, ShapeError for other inputs.
+    trace shows the "mask" of every recurrent layer, 1 and 0. Shapes: (batch, steps, features) -> the same. Raises DeltaruleError for a
+    value that is no number, ShapeError for other inputs.
 
     >>> import deltarule as dr
     >>> x, lengths = dr.data.pad([[[1.0], [3.0]], [[5.0]]], value=-1.0)
