@@ -14,6 +14,7 @@ import deltarule as dr
 from deltarule import textbook
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.layers.forward import forward
+from deltarule.ops import native
 from deltarule.ops import recurrent as ops
 from deltarule.ops.compiling import QUICK
 from deltarule.ops.noise import step_key
@@ -137,6 +138,20 @@ def test_deltas_inside_the_loop():
         slopes = [1 - s**2 if name == "candidate" else s * (1 - s) for name in gates for s in [seen.taps[name]]]
         bias = np.concatenate([(seen.deltas[name] * g).sum(axis=(0, 1)) for name, g in zip(gates, slopes, strict=True)])
         np.testing.assert_allclose(seen.gradients["bias"], bias / 4, atol=1e-12)
+
+
+@pytest.mark.parametrize("by_kernels", [True, False])
+def test_the_summary_counts_every_product_of_every_step(by_kernels, monkeypatch):
+    """T steps of inputs U and h W for each gate; queries, keys, values, scores, means and output of attention: both forms count alike."""
+    if not by_kernels:
+        monkeypatch.setattr(native, "runs", lambda dtype: False)
+    T, f, u, heads, size = 11, 5, 7, 2, 3
+    attended = T * f * 3 * heads * size + 2 * heads * T * T * size + T * heads * size * f
+    for layer, expected in ((dr.SimpleRNN(u), T * (f + u) * u), (dr.LSTM(u, initial="learnt", dropout=0.1), 4 * T * (f + u) * u),
+                            (dr.GRU(u, recurrent_dropout=0.1), 3 * T * (f + u) * u), (dr.Bidirectional(dr.LSTM(u)), 8 * T * (f + u) * u),
+                            (dr.MultiHeadAttention(heads, size=size), attended)):
+        for layers in ([layer], [dr.Masked(), layer]):
+            assert dr.Network(layers, (T, f)).summary().multiply_adds == expected
 
 
 # --- sequences of unequal length

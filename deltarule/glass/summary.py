@@ -109,7 +109,7 @@ def _multiply_adds(jaxpr: Any, path: str, times: int = 1) -> Iterator[tuple[str,
             outputs = kernel[values["dimension_numbers"].rhs_spec[0]]
             yield here, times * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // outputs
         elif kind == "ffi_call":
-            yield here, times * kernels.multiply_adds(values)
+            yield here, times * kernels.multiply_adds(values, [given.aval.shape for given in equation.invars])
         inside = [list(_multiply_adds(program, here, times * values.get("length", 1))) for program in _inner(values)]
         if kind == "cond":      # one of its branches is run
             inside = [min(filter(None, inside), key=lambda branch: sum(count for _, count in branch), default=[])]

@@ -7,7 +7,7 @@ from deltarule.kernels.convolution import WINDOW as WINDOW
 from deltarule.kernels.convolution import Geometry as Geometry
 from deltarule.kernels.convolution import backward as backward
 from deltarule.kernels.convolution import forward as forward
-from deltarule.kernels.convolution import multiply_adds as multiply_adds
+from deltarule.kernels.counting import multiply_adds as multiply_adds
 from deltarule.kernels.normalization import norm_backward as norm_backward
 from deltarule.kernels.normalization import norm_forward as norm_forward
 from deltarule.kernels.pooling import Geometry as PoolGeometry

@@ -1,6 +1,6 @@
 """The convolution kernels as JAX functions: float32, two dimensions, channels last."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,12 +70,3 @@ def backward(x: jax.Array | None, K: jax.Array | None, h: jax.Array | None, whic
     which = jnp.zeros(0, jnp.uint8) if which is None else which
     dx, dK, db = call(x, K, h, which, dh, geometry=at.numbers(n, C, F))
     return dx, dK, db
-
-
-def multiply_adds(call: dict[str, Any]) -> int:
-    """Multiplications, each with its addition, of one call of a kernel, from the parameters of its `ffi_call`; 0 for other calls."""
-    if not call["target_name"].startswith("deltarule_conv"):
-        return 0
-    geometry = dict(call["attributes"])["geometry"]
-    n, _, _, C, kh, kw, F, P, Q, *_ = np.asarray(getattr(geometry, "val", geometry)).tolist()
-    return int(n * P * Q * kh * kw * C * F)
