@@ -108,6 +108,35 @@ def test_what_train_makes_has_nothing_serious(name):
     assert f"on {len(test)} validation rows" in findings.seen
 
 
+@pytest.mark.parametrize(("kind", "stretch", "expected"), [
+    (dr.SimpleRNN, 0.8, "vanishing errors through time"), (dr.SimpleRNN, 1.3, "exploding errors through time"), (dr.SimpleRNN, 1.0, None),
+    (dr.LSTM, 0.8, "vanishing errors through time")])
+def test_errors_through_time(kind, stretch, expected):
+    """A linear recurrence of spectral radius 0.8, 1 or 1.3 over 50 steps; an LSTM whose forget gates let 0.8 through."""
+    x = np.random.default_rng(0).normal(size=(ROWS, 50, 2)).astype("float32")
+    path, options, factor = ("simple_rnn_1", {"activation": "linear"}, stretch) if kind is dr.SimpleRNN else \
+        ("lstm_1", {"forget_bias": float(np.log(4)), "weights": "zeros"}, 0)
+    net = dr.Network([kind(5, **options), dr.Dense(1)], (50, 2), seed=1)
+    net.params[path]["recurrent"]["weights"] *= np.float32(factor)
+    findings = found(net.doctor(x, x[:, 0, :1]))
+    assert {what for where, what in findings if where == path and "through time" in what} == ({expected} if expected else set())
+    if expected:
+        grave = "serious" if stretch > 1 else "warning" if kind is dr.SimpleRNN else "note"
+        assert findings[path, expected] == grave
+        text = str(net.doctor(x, x[:, 0, :1]))
+        assert f"x {stretch:.2g} in each of 49 steps back" in " ".join(text.split())
+        assert ("after 31 a thousandth is left" in " ".join(text.split())) == (stretch < 1)      # 0.8^31 < 0.001 < 0.8^30
+
+
+def test_a_recurrent_network_that_remembers_is_not_serious():
+    """The first of ten steps, learnt by a GRU."""
+    x = np.random.default_rng(0).normal(size=(200, 10, 1)).astype("float32")
+    net = dr.Network([dr.GRU(8), dr.Dense(1)], (10, 1))
+    net.fit(x, x[:, 0], optimizer=dr.Adam(0.02), epochs=40, progress=False)
+    assert net.evaluate(x, x[:, 0])["loss"] < 0.1
+    assert net.doctor(x, x[:, 0]).ok
+
+
 def test_nothing_is_changed(healthy):
     before = jax.tree.map(np.copy, (healthy.params, healthy.state))
     recipe, epochs, x = dict(healthy.training), healthy.epochs_trained, X.copy()

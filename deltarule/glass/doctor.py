@@ -31,6 +31,7 @@ PLANNED = 1000      # steps that a whole training has at least
 RULES: dict[str, Callable[[Evidence], Iterator[Finding]]] = {
     "saturated units": symptoms.saturated_units, "outputs stuck at the wrong end": symptoms.saturated_and_wrong,
     "dead units": symptoms.dead_units, "vanishing or exploding deltas": symptoms.deltas_by_depth,
+    "errors that vanish or explode through time": symptoms.errors_through_time,
     "units that are all the same": symptoms.equal_units, "size of the steps": symptoms.size_of_steps,
     "learning rate": causes.learning_rate, "unscaled inputs": causes.unscaled_inputs, "class imbalance": causes.class_imbalance,
     "nothing learnt": causes.nothing_learnt, "overfitting": causes.overfitting, "collapsed predictions": causes.collapsed_predictions,

@@ -6,7 +6,9 @@ import numpy as np
 
 from deltarule.glass.evidence import FEWEST, Evidence, percent, where
 from deltarule.glass.findings import Finding
+from deltarule.glass.through_time import factor_a_step, gradient_by_lag
 from deltarule.glass.trace_table import NEAR, function_of, rms
+from deltarule.layers.recurrent import Recurrent, SimpleRNN
 
 # Saturated: half of the values of a healthy layer may well lie near the ends once it has decided; above that the layer is more of
 # a switch than a function, and above four fifths hardly any delta comes through (the slope there is below 8% of its largest).
@@ -92,6 +94,34 @@ def deltas_by_depth(seen: Evidence) -> Iterator[Finding]:
                       "start with smaller weights (weights='auto'), and clip the gradient (clip_norm=1.0)")
 
 
+def errors_through_time(seen: Evidence) -> Iterator[Finding]:
+    """Errors that fade or grow on their way back through the steps of a recurrent layer (Bengio, Simard and Frasconi 1994).
+
+    Gates can learn to hold what fades at first, so that an LSTM or GRU is only warned about when it has been trained and still struggles.
+    """
+    for layer in seen.layers:
+        if not isinstance(layer.layer, Recurrent) or layer.deltas is None:
+            continue
+        norms = gradient_by_lag(layer)
+        if len(norms) < 2 or not norms[0]:
+            continue
+        steps, ratio, factor = len(norms) - 1, norms[-1] / norms[0], factor_a_step(norms)
+        plain = isinstance(layer.layer, SimpleRNN)
+        evidence = (f"an error of size {norms[0]:.2g} at the last step is {norms[-1]:.2g} at the first: "
+                    f"{_times(factor)} in each of {steps} steps back")
+        if not np.isfinite(ratio) or ratio > 1 / FADED:
+            yield Finding("serious" if seen.struggles else "warning", where(layer.path), "exploding errors through time", evidence,
+                          "clip the gradient (clip_norm=1.0) and start with recurrent_weights='orthogonal'; or take LSTM or GRU")
+        elif ratio < FADED:
+            far = int(np.argmax(norms < FADED * norms[0]))
+            graver = "warning" if plain or seen.epochs else "note"
+            yield Finding(graver if seen.struggles else "note", where(layer.path), "vanishing errors through time",
+                          f"{evidence}; after {far} a thousandth is left",
+                          f"where what counts may lie more than {far} steps back: " + (
+                              "LSTM or GRU, whose gates can learn to hold it" if plain else
+                              "train longer, or begin with gates that hold (LSTM: a larger forget_bias)"))
+
+
 def equal_units(seen: Evidence) -> Iterator[Finding]:
     """Units of a layer with the same weights and the same gradient: they stay one unit however long they are trained."""
     for layer in seen.layers:
@@ -123,6 +153,10 @@ def size_of_steps(seen: Evidence) -> Iterator[Finding]:
                       f"at the rate {rate:g} one step changes the weights by at most {largest:.1g} of their size, "
                       "near what float32 can tell",
                       "multiply the learning rate by 10; look for vanishing deltas")
+
+
+def _times(factor: float) -> str:
+    return f"x {factor:.2g}" if np.isfinite(factor) else "beyond all numbers"
 
 
 def _columns_equal(values: np.ndarray) -> bool:
