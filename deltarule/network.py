@@ -36,6 +36,7 @@ from deltarule.training.carrying import beginning, refuse_rows
 from deltarule.training.epochs import Rows, Watched, measure
 from deltarule.training.fit import Run, fit
 from deltarule.training.history import History
+from deltarule.training.lengths import at_length
 from deltarule.training.progress import Progress
 from deltarule.training.recording import Record
 from deltarule.training.step import Learner
@@ -341,8 +342,10 @@ class Network:
 
     def _batch(self, batch: Any, loss: Loss) -> Rows:
         x, y, weights = needs_pair(batch)
-        features = prepare.inputs(x, self.input_shape, self.dtype, vocabulary=self.vocabulary)
-        return Rows(features, prepare.targets(y, loss, self.output, len(features), self.dtype),
+        given = np.shape(x)[1:]
+        output = None if given == self.input_shape else at_length(self.layer, self.input_shape, given, self.dtype)
+        features = prepare.inputs(x, given if output else self.input_shape, self.dtype, vocabulary=self.vocabulary)
+        return Rows(features, prepare.targets(y, loss, output or self.output, len(features), self.dtype),
                     None if weights is None else as_array(weights, "weights").astype(self.dtype))
 
     def _first_rows(self, batches: Any, loss: Loss, validation: Any) -> tuple[Rows, Rows | None, Any]:

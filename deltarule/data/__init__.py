@@ -3,9 +3,11 @@
 from deltarule.data.arrays import all_finite, as_array, as_features, one_hot
 from deltarule.data.atoms import Micrographs, atoms
 from deltarule.data.audit import Finding, audit
+from deltarule.data.bucketing import Buckets, buckets
 from deltarule.data.dataset import Dataset
 from deltarule.data.galaxies import galaxies
 from deltarule.data.images import Images, read_image_files, read_images
+from deltarule.data.long_tables import read_sequences
 from deltarule.data.memory import adding, copying, reversing
 from deltarule.data.mnist import mnist, read_idx
 from deltarule.data.padding import pad
@@ -25,9 +27,9 @@ __all__ = [
     "BytePairs", "Characters", "Words", "read_text", "windows",
     "Dataset", "Finding", "Images", "Labels", "Preprocessor", "TargetScaler",
     "all_finite", "as_array", "as_features", "audit", "one_hot", "pad", "pieces", "read_columns", "read_idx", "read_image_files",
-    "read_images", "read_table", "target_values",
+    "read_images", "read_sequences", "read_table", "target_values",
     "breast_cancer", "diabetes", "digits", "iris", "mnist", "wine", "load", "names",
     "galaxies", "galaxy_catalogue", "storrie_lombardi",
-    "Sequences", "adding", "copying", "damped_tones", "light_curves", "melodies", "reversing",
+    "Buckets", "Sequences", "buckets", "adding", "copying", "damped_tones", "light_curves", "melodies", "reversing",
     "Micrographs", "atoms", "circles", "spiral", "two_moons", "xor",
 ]

@@ -70,8 +70,8 @@ def read_table(path: str | os.PathLike[str], target: str | None = None, problem:
             raise DataError(f"{raw.file} has no column {name!r}{nearest(name, raw.frame.columns)}")
     if target in drop:
         raise DataError(f"column {target!r} is the target, so it cannot be dropped")
-    frame = _typed(dataclasses.replace(raw, frame=raw.frame.drop(drop)))
-    y, class_names, reason = _target(raw, frame[target], problem)
+    frame = typed(dataclasses.replace(raw, frame=raw.frame.drop(drop)))
+    y, class_names, reason = target_of(raw, frame[target], problem)
     notes += reason
     features, aside = [], []
     for name in frame.columns:
@@ -106,9 +106,9 @@ def read_columns(path: str | os.PathLike[str], kinds: Mapping[str, str] | None =
     """
     raw = read_raw(path)
     if kinds is None:
-        return _typed(raw)
+        return typed(raw)
     rules = {"number": _numbers, "boolean": _booleans, "date": _dates}
-    return _typed(raw, {name: rules[kind] for name, kind in kinds.items() if name in raw.frame.columns and kind in rules})
+    return typed(raw, {name: rules[kind] for name, kind in kinds.items() if name in raw.frame.columns and kind in rules})
 
 
 def target_values(column: "pl.Series", class_names: Sequence[str] | None) -> np.ndarray:
@@ -126,7 +126,8 @@ def target_values(column: "pl.Series", class_names: Sequence[str] | None) -> np.
         if not column.dtype.is_numeric():
             raise DataError(f"target {column.name!r} holds {column[0]!r}, expected numbers, because the model predicts a number")
         if _too_large(column).any():
-            raise DataError(f"target {column.name!r} holds {column[_first(_too_large(column))]:g}, too large for float32; use other units")
+            row = first_true(_too_large(column))
+            raise DataError(f"target {column.name!r} holds {column[row]:g}, too large for float32; use other units")
         return column.to_numpy().astype(np.float32)
     names = as_texts(column)
     index = {name: i for i, name in enumerate(class_names)}
@@ -139,7 +140,7 @@ def target_values(column: "pl.Series", class_names: Sequence[str] | None) -> np.
 
 # ----------------------------------------------------------------------------------------------------------- types of columns
 
-def _typed(raw: RawTable, rules: Mapping[str, Rule] | None = None) -> "pl.DataFrame":
+def typed(raw: RawTable, rules: Mapping[str, Rule] | None = None) -> "pl.DataFrame":
     """The frame with its text columns parsed by their rules (default: inferred); infinite numbers are refused, NaN is missing."""
     import polars as pl
 
@@ -155,7 +156,7 @@ def _typed(raw: RawTable, rules: Mapping[str, Rule] | None = None) -> "pl.DataFr
         if column.dtype.is_float():
             column = column.fill_nan(None)
             if column.is_infinite().any():
-                row = _first(column.is_infinite())
+                row = first_true(column.is_infinite())
                 raise DataError(f"{raw.where(row, column.name)}: {column[row]} is not finite; write a number or leave the cell empty")
         columns.append(column)
     return pl.DataFrame(columns)
@@ -164,7 +165,7 @@ def _typed(raw: RawTable, rules: Mapping[str, Rule] | None = None) -> "pl.DataFr
 def _if_possible(raw: RawTable, name: str) -> "pl.Series":
     """A column set aside: typed where its cells allow it, because it may still decide a split."""
     try:
-        return _typed(dataclasses.replace(raw, frame=raw.frame.select(name)))[name]
+        return typed(dataclasses.replace(raw, frame=raw.frame.select(name)))[name]
     except DataError:
         return raw.frame[name]
 
@@ -207,7 +208,7 @@ def _complete(raw: RawTable, column: "pl.Series", readings: "list[pl.Series]", c
     for reading in readings:
         if reading.null_count() == column.null_count():
             return reading
-    row = _first(readings[0].is_null() & column.is_not_null())
+    row = first_true(readings[0].is_null() & column.is_not_null())
     raise DataError(f"{raw.where(row, column.name)}: {column[row]!r} {complaint}")
 
 
@@ -247,16 +248,16 @@ def _gaps(raw: RawTable, column: "pl.Series") -> list[str]:
     missing = column.null_count()
     if not missing:
         return []
-    row = _first(column.is_null())
+    row = first_true(column.is_null())
     place = f"row {row + 1}" if raw.lines is None else f"line {raw.lines[row]}"
     return [f"column {column.name!r} has {missing} missing value{'s' if missing > 1 else ''} (first: {place})"]
 
 
-def _target(raw: RawTable, column: "pl.Series", problem: str | None) -> tuple[np.ndarray, tuple[str, ...] | None, list[str]]:
+def target_of(raw: RawTable, column: "pl.Series", problem: str | None) -> tuple[np.ndarray, tuple[str, ...] | None, list[str]]:
     """The target as numbers, its class names (None for regression), and why it was taken so."""
     name = column.name
     if column.null_count():
-        row = _first(column.is_null())
+        row = first_true(column.is_null())
         raise DataError(f"{raw.where(row, name)}: the target is missing ({column.null_count()} of {len(column)} rows); "
                         f"remove those rows or fill them")
     if column.n_unique() == 1:
@@ -266,7 +267,7 @@ def _target(raw: RawTable, column: "pl.Series", problem: str | None) -> tuple[np
         if not column.dtype.is_numeric():
             raise DataError(f"{raw.where(0, name)}: target holds {column[0]!r}, expected numbers for regression")
         if _too_large(column).any():
-            row = _first(_too_large(column))
+            row = first_true(_too_large(column))
             raise DataError(f"{raw.where(row, name)}: {column[row]:g} is too large for float32; use other units")
         return target_values(column, None), None, reason
     class_names = tuple(as_texts(column.unique().sort()))
@@ -296,5 +297,6 @@ def _too_large(column: "pl.Series") -> "pl.Series":
     return column.cast(float).abs() > float(np.finfo(np.float32).max)
 
 
-def _first(mask: "pl.Series") -> int:
+def first_true(mask: "pl.Series") -> int:
+    """The row of the first True."""
     return int(mask.arg_max() or 0)

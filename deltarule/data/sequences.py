@@ -123,6 +123,6 @@ class Sequences:
         return repr(self.names[i]) if self.names else str(i)
 
 
-def named_sequences(names: Sequence[str]) -> str:
+def some_names(names: Sequence[str]) -> str:
     """The first few names, quoted, and how many there are beyond them."""
     return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
