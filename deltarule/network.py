@@ -11,7 +11,7 @@ import numpy as np
 from deltarule import modelfile
 from deltarule.arguments import hashable, pair, refuse_for_stream, row_shape, settings_of, sized, valid_dtype, valid_record, valid_seed
 from deltarule.augment import as_augmentations
-from deltarule.data.arrays import aligned, as_array
+from deltarule.data.arrays import as_array
 from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
 from deltarule.files import StrPath
 from deltarule.glass.findings import Findings
@@ -43,7 +43,7 @@ from deltarule.training.step import Learner
 from deltarule.training.stream import first_batch, fit_stream, is_stream, needs_pair, number_of_batches
 
 PREDICT_ROWS = 4096     # rows that go through the network at a time
-LITTLE_WORK = 10**9     # multiply-adds of a training (forward) below which compiling takes longer than running
+LITTLE_WORK, FEW_WEIGHTS = 10**9, 2**18     # multiply-adds of a training (forward) below which compiling takes longer than running
 LIGHT, LIGHT_ROWS = 50_000, 64      # networks of fewer multiply-adds run 64 rows as fast as one: one program serves all small calls
 PROBES = 8              # rows whose outputs are stored with a model and checked when it is loaded
 
@@ -303,7 +303,8 @@ class Network:
         """The learner for training of this length: only a schedule makes the program depend on it, and little work is compiled quickly."""
         scheduled = not isinstance(getattr(learner.optimizer, "learning_rate", 0.0), (int, float))
         quick = rows * epochs * self._multiply_adds <= LITTLE_WORK
-        return dataclasses.replace(learner, epochs=epochs if scheduled else 1, quick=quick)
+        lean = len(self.input_shape) == 3 and not learner.augment and self.summary().parameters <= FEW_WEIGHTS
+        return dataclasses.replace(learner, epochs=epochs if scheduled else 1, quick=quick, lean=lean)
 
     def _loss(self, given: str | Loss, fresh: bool = False) -> Loss:
         if given == "auto" and self.training and not fresh:
@@ -329,7 +330,7 @@ class Network:
         features = prepare.inputs(x, self.input_shape, self.dtype, what[0], self.vocabulary)
         targets = prepare.targets(y, loss, self.output, len(features), self.dtype, what[1])
         weights = prepare.weights(sample_weight, class_weight, targets, len(self.output_shape) > 1)
-        return Rows(aligned(features), targets, None if weights is None else weights.astype(self.dtype))
+        return Rows(features, targets, None if weights is None else weights.astype(self.dtype))
 
     def _validation(self, validation: Any, rows: Rows, loss: Loss) -> tuple[Rows, Rows | None]:
         if validation is None:

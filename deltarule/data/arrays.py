@@ -5,6 +5,7 @@ or polars table and a nested list all pass here, and nothing is paid for a libra
 """
 
 import datetime
+import math
 import numbers
 from typing import Any
 
@@ -127,11 +128,17 @@ def aligned(array: np.ndarray) -> np.ndarray:
     """
     if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
         return array
-    memory = np.empty(array.nbytes + 64, np.uint8)
-    begin = -memory.ctypes.data % 64
-    copy = memory[begin:begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy = room(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def room(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array at an address divisible by 64, its numbers as memory had them."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin:begin + size].view(dtype).reshape(shape)
 
 
 def is_frame(value: Any) -> bool:

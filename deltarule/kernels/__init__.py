@@ -19,7 +19,8 @@ from deltarule.kernels.rows import gelu_backward as gelu_backward
 from deltarule.kernels.rows import gelu_forward as gelu_forward
 from deltarule.kernels.rows import layer_norm_backward as layer_norm_backward
 from deltarule.kernels.rows import layer_norm_forward as layer_norm_forward
+from deltarule.kernels.taking import take_rows as take_rows
 
 __all__ = ["WINDOW", "Geometry", "PoolGeometry", "attention_backward", "attention_forward", "backward", "forward", "gelu_backward",
            "gelu_forward", "kernels", "layer_norm_backward", "layer_norm_forward", "multiply_adds", "norm_backward", "norm_forward",
-           "pool_backward", "pool_forward", "recurrent_backward", "recurrent_forward"]
+           "pool_backward", "pool_forward", "recurrent_backward", "recurrent_forward", "take_rows"]

@@ -24,6 +24,7 @@ from deltarule.cache import abilities, cache_folder
 FOLDER = Path(__file__).parent
 LIBRARIES = {       # each from the source of this name; its functions are known to JAX under "deltarule_" + name
     "convolution": ("conv_forward", "conv_backward"),
+    "taking": ("take_rows",),
     "pooling": ("pool_forward", "pool_backward"),
     "normalization": ("norm_forward", "norm_backward"),
     "recurrent": ("recurrent_forward", "recurrent_backward"),

@@ -5,32 +5,53 @@ LLVM's optimisations and XLA's fusion emitters it is 0.5 s, and the loops (not t
 """
 
 import contextlib
+import ctypes
 import functools
+import gc
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 
-QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0}
-if jax.__version_info__ < (0, 11):
-    QUICK["xla_cpu_use_fusion_emitters"] = False     # an option that later versions do not know
+# Without the fusion emitters (an option that later versions do not know) the compiler needs a quarter of the memory.
+LEAN: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
+QUICK: dict[str, Any] = LEAN | {"xla_backend_optimization_level": 0}
+
+
+COMPILING = 0.02    # seconds: finding a known program takes less
 
 
 class Compiled:
-    """A jitted function in two forms; `quick=True` asks for the one that compiles fast (on a CPU; elsewhere there is only one)."""
+    """A jitted function in three forms: `quick=True` asks for the one that compiles fast, `lean=True` for the one that does so in little
+    memory and is slower in large loops alone (on a CPU; elsewhere there is only one).
+    """
 
     def __init__(self, function: Callable[..., Any], static: Sequence[str]):
         functools.update_wrapper(self, function)
         self.thorough = jax.jit(function, static_argnames=tuple(static))
         self.quick = jax.jit(function, static_argnames=tuple(static), compiler_options=QUICK)
+        self.lean = jax.jit(function, static_argnames=tuple(static), compiler_options=LEAN)
 
-    def __call__(self, *arguments: Any, quick: bool = False) -> Any:
+    def __call__(self, *arguments: Any, quick: bool = False, lean: bool = False) -> Any:
         """The function's value."""
-        return (self.quick if quick and jax.default_backend() == "cpu" else self.thorough)(*arguments)
+        return self._form(quick, lean)(*arguments)
+
+    def ready(self, *arguments: Any, quick: bool = False, lean: bool = False) -> None:
+        """Compile for arguments like these, where that has not been done; what the compiler used is given back before they run."""
+        clock = time.perf_counter()
+        self._form(quick, lean).lower(*arguments).compile()
+        if time.perf_counter() - clock > COMPILING:
+            give_back()
+
+    def _form(self, quick: bool, lean: bool) -> Any:
+        if jax.default_backend() != "cpu":
+            return self.thorough
+        return self.quick if quick else self.lean if lean else self.thorough
 
     def programs(self) -> int:
         """How many programs have been compiled so far."""
-        forms: tuple[Any, ...] = (self.thorough, self.quick)
+        forms: tuple[Any, ...] = (self.thorough, self.quick, self.lean)
         return sum(form._cache_size() for form in forms)
 
 
@@ -44,6 +65,13 @@ def compiled(*static: str) -> Callable[[Callable[..., Any]], Compiled]:
     (9.0, 9.0, 2)
     """
     return lambda function: Compiled(function, static)
+
+
+def give_back() -> None:
+    """Memory that is free goes back to the system: the compiler's, which the C library keeps, and arrays that JAX holds until asked."""
+    gc.collect(0)
+    with contextlib.suppress(OSError, AttributeError):      # only the GNU C library has this function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager

@@ -14,16 +14,19 @@ from deltarule.layers.forward import forward
 from deltarule.layers.scope import Array, Tree
 from deltarule.ops.compiling import compiled
 from deltarule.ops.noise import step_key
+from deltarule.ops.sharing import Shared
 from deltarule.rowwise import metric
 from deltarule.training.carrying import whole
 from deltarule.training.recording import Log, log_step
 from deltarule.training.step import Batch, Learner, augmented, step
 
+CHUNK, SMALL_CHUNK = 1024, 128      # rows measured at a time; few of images and sequences, whose feature maps need much memory
+
 
 class Rows(NamedTuple):
     """Training rows on the device: x (n, ...), y (n, ...), weights (n,) with mean 1, or None where all count the same."""
 
-    x: Array
+    x: Any                      # or `Shared`
     y: Array
     weights: Array | None
 
@@ -117,11 +120,13 @@ def key_of(learner: Learner, seed: Array, epoch: Array | int, s: Array | int) ->
 def take(rows: Rows, orders: Array, e: Array, s: Array) -> Batch:
     """Batch s of epoch e. The last batch of an epoch may be incomplete: rows that only fill it up get weight zero."""
     n, (_, steps, size) = rows.x.shape[0], orders.shape
-    if steps == 1 and size == n:
+    if steps == 1 and size == n and not isinstance(rows.x, Shared):
         return Batch(rows.x, rows.y, rows.weights, float(n))
     which = lax.dynamic_slice(orders, (e, s, jnp.zeros_like(s)), (1, 1, size)).reshape(size)
 
-    def gather(values: Array) -> Array:
+    def gather(values: Array | Shared) -> Array:
+        if isinstance(values, Shared):
+            return values.at(which)
         return jnp.take(values, which, axis=0, mode="clip")
 
     weights, count = None if rows.weights is None else gather(rows.weights), jnp.asarray(float(size))
@@ -155,7 +160,7 @@ def _finish(learner: Learner, monitor: tuple[int, float], now: Standing, watched
 def measure(learner: Learner, params: Tree, state: Tree, watched: Watched) -> Array:
     """Mean loss and metrics of each set in predict mode, shape (sets, 1 + metrics), worked out in chunks of rows."""
     m = watched.x.shape[0]
-    size = min(m, 1024)
+    size = min(m, CHUNK if watched.x.ndim == 2 else max(SMALL_CHUNK, learner.batch_size))
 
     def chunk(i: Array | int, total: Array | float) -> Array:
         begin = jnp.minimum(i * size, m - size)     # the last chunk reaches back over rows that are already counted

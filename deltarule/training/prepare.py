@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from deltarule.augment import Mixup
-from deltarule.data.arrays import all_finite, as_array, as_features
+from deltarule.data.arrays import all_finite, as_array, as_features, room
 from deltarule.data.splitting import random_rows, stratified_rows
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.losses import Loss, Output, name_of
@@ -110,18 +110,22 @@ def watched_rows(rows: Rows, validation: Rows | None, seed: int, dtype: str,
                  most: int = CURVE_ROWS) -> Watched:
     """The rows of the curves: all training rows, or `most` of them chosen once, and then the validation rows."""
     n = len(rows.x)
-    chosen: Any = slice(None)
+    chosen = np.arange(n)
     if n > most:
         chosen = np.sort(np.random.default_rng(stream(seed, "curves")).choice(n, most, replace=False))
-    x, y = rows.x[chosen], rows.y[chosen]
-    w = np.ones(len(x)) if rows.weights is None else np.asarray(rows.weights)[chosen]
+    w = np.ones(n) if rows.weights is None else np.asarray(rows.weights)
+    y, w = rows.y[chosen], w[chosen]
+    m = len(y)
+    x = room((m + (0 if validation is None else len(validation.x)), *rows.x.shape[1:]), rows.x.dtype)
+    np.take(rows.x, chosen, axis=0, out=x[:m], mode="clip")
     if validation is None:
         return Watched(x, y, w.astype(dtype)[None])
     val_x, val_y, val_w = validation
-    weights = np.zeros((2, len(x) + len(val_x)), dtype)
-    weights[0, :len(x)] = w
-    weights[1, len(x):] = 1 if val_w is None else val_w
-    return Watched(np.concatenate([x, val_x.astype(x.dtype)]), np.concatenate([y, val_y]), weights)
+    x[m:] = val_x
+    weights = np.zeros((2, len(x)), dtype)
+    weights[0, :m] = w
+    weights[1, m:] = 1 if val_w is None else val_w
+    return Watched(x, np.concatenate([y, val_y]), weights)
 
 
 def masks(input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> bool:

@@ -54,14 +54,14 @@ def fit_stream(learner: Learner, settings: Settings, params: Tree, state: Tree, 
     monitor = which_monitor(settings.monitor, names)
     seed, size = noise_seed(settings), learner.batch_size
     order = jnp.arange(size, dtype=jnp.int32).reshape(1, 1, size)
-    now = start(learner, params, state, memory, quick=learner.quick)
+    now = start(learner, params, state, memory, quick=learner.quick, lean=learner.lean)
     history = History({name: [] for name in names}, planned=settings.epochs)
     began = time.perf_counter()
     recorder, stopping = None, when_to_stop(settings, monitor, learner.dtype)
 
     def go(rows: Rows, first: int, last: int, ends: bool) -> tuple[Standing, np.ndarray]:
         bounds = (np.int32(first), np.int32(last), np.int32(1), np.bool_(ends), stopping)
-        after, curves = advance(learner, monitor, now, rows, watched, order, seed, *bounds, quick=learner.quick)
+        after, curves = advance(learner, monitor, now, rows, watched, order, seed, *bounds, quick=learner.quick, lean=learner.lean)
         return after, np.asarray(curves)[0]
 
     def ready(batch: Any) -> Rows:

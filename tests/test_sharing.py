@@ -1,0 +1,74 @@
+"""Training rows where they lie, and the memory that goes back to the system."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import deltarule as dr
+from deltarule import kernels
+from deltarule.ops.sharing import LINE, Shared, shared
+
+needs_kernels = pytest.mark.skipif(not kernels.kernels().ready, reason="no C++ compiler here")
+
+
+def placed_at(offset, x):
+    """A copy of x that begins `offset` bytes behind a line."""
+    memory = np.zeros(x.nbytes + 2 * LINE, np.uint8)
+    begin = -memory.ctypes.data % LINE + offset
+    copy = memory[begin:begin + x.nbytes].view(x.dtype).reshape(x.shape)
+    copy[...] = x
+    return copy
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "float64"])
+@pytest.mark.parametrize("offset", [0, 8, 16, 56])
+def test_rows_are_those_of_the_array_wherever_it_begins(dtype, offset):
+    x = placed_at(offset, np.arange(7 * 3 * 5).reshape(7, 3, 5).astype(dtype))
+    rows, which = shared(x), np.array([6, 0, 0, 3], np.int32)
+    assert isinstance(rows, Shared)
+    assert rows.lead * x.itemsize == offset
+    assert np.shares_memory(rows.values, x)
+    with dr.ops.compiling.precision(dtype):
+        np.testing.assert_array_equal(rows.at(which), x[which])
+        np.testing.assert_array_equal(rows.at(np.array([-1, 7], np.int32)), x[[0, 6]])     # as mode="clip" does
+
+
+@needs_kernels
+def test_many_rows_are_shared_among_threads():
+    x = np.random.default_rng(0).standard_normal((300, 41, 67), np.float32)
+    which = np.random.default_rng(1).integers(0, 300, 501).astype(np.int32)
+    np.testing.assert_array_equal(shared(x).at(which), x[which])
+
+
+def test_arrays_with_gaps_are_not_shared():
+    x = np.zeros((6, 4, 2), np.float32)
+    assert shared(x[::2]).shape == (3, 4, 2)
+    assert not isinstance(shared(x[::2]), Shared)
+    assert not isinstance(shared(np.swapaxes(x, 1, 2)), Shared)
+
+
+def test_training_does_not_depend_on_where_the_rows_lie():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((90, 6, 6, 1), np.float32), rng.integers(0, 3, 90)
+    gaps = np.zeros((180, 6, 6, 1), np.float32)
+    gaps[::2] = x
+    learnt = []
+    for given in (placed_at(0, x), placed_at(16, x), gaps[::2]):
+        net = dr.Network([dr.Conv2D(3, 3, "relu"), dr.Flatten(), dr.Dense(3, "softmax")], input_shape=(6, 6, 1), seed=0)
+        net.fit(given, y, epochs=2, progress=False)
+        learnt.append(net.params["dense_1"]["weights"])
+    np.testing.assert_array_equal(learnt[0], learnt[1])
+    np.testing.assert_array_equal(learnt[0], learnt[2])
+
+
+def test_rows_are_not_held_after_the_training():
+    x = np.random.default_rng(0).standard_normal((90, 6, 6, 1), np.float32)
+    net = dr.Network([dr.Conv2D(3, 3, "relu"), dr.Flatten(), dr.Dense(3, "softmax")], input_shape=(6, 6, 1), seed=0)
+    net.fit(x, np.arange(90) % 3, epochs=1, progress=False)
+    held = weakref.ref(x)
+    del x
+    gc.collect()
+    assert held() is None
