@@ -28,6 +28,7 @@ from deltarule.layers import LSTM as LSTM
 from deltarule.layers import Activation as Activation
 from deltarule.layers import AdaptiveAveragePool as AdaptiveAveragePool
 from deltarule.layers import AdaptiveMaxPool as AdaptiveMaxPool
+from deltarule.layers import AttentionPooling as AttentionPooling
 from deltarule.layers import AveragePool1D as AveragePool1D
 from deltarule.layers import AveragePool2D as AveragePool2D
 from deltarule.layers import AveragePool3D as AveragePool3D
@@ -43,6 +44,7 @@ from deltarule.layers import Crop as Crop
 from deltarule.layers import Dense as Dense
 from deltarule.layers import Dropout as Dropout
 from deltarule.layers import Embedding as Embedding
+from deltarule.layers import EncoderDecoder as EncoderDecoder
 from deltarule.layers import Flatten as Flatten
 from deltarule.layers import GlobalAveragePool as GlobalAveragePool
 from deltarule.layers import GlobalMaxPool as GlobalMaxPool
@@ -66,6 +68,8 @@ from deltarule.layers import Sequential as Sequential
 from deltarule.layers import SimpleRNN as SimpleRNN
 from deltarule.layers import Skip as Skip
 from deltarule.layers import SpatialDropout as SpatialDropout
+from deltarule.layers import TimeDistributed as TimeDistributed
+from deltarule.layers import TransformerDecoder as TransformerDecoder
 from deltarule.layers import TransformerEncoder as TransformerEncoder
 from deltarule.layers import UpSample as UpSample
 from deltarule.network import Network as Network

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from deltarule.errors import DeltaruleError
+from deltarule.layers.encoder_decoder import EncoderDecoder
 from deltarule.layers.layer import Layer
 from deltarule.training.fit import Settings
 from deltarule.training.recording import Record
@@ -72,13 +73,14 @@ def hashable(layer: Layer) -> None:
         raise DeltaruleError(f"fields of a layer must be numbers, strings, tuples or layers ({error}); write tuples for lists") from None
 
 
-def row_shape(input_shape: Any) -> tuple[int, ...]:
-    """The shape of one row as a tuple: 64 is (64,). Raises DeltaruleError for anything that is no shape.
+def row_shape(input_shape: Any, layer: Layer | None = None) -> tuple[int, ...]:
+    """The shape of one row as a tuple: 64 is (64,), None that of an EncoderDecoder. Raises DeltaruleError for anything that is no shape.
 
     >>> row_shape(64), row_shape([28, 28, 1])
     ((64,), (28, 28, 1))
     """
-    shape = (input_shape,) if isinstance(input_shape, (int, np.integer)) else tuple(input_shape)
+    given = layer.row if input_shape is None and isinstance(layer, EncoderDecoder) else input_shape
+    shape = (given,) if given is None or isinstance(given, (int, np.integer)) else tuple(given)
     if not shape or not all(isinstance(size, (int, np.integer)) and size >= 1 for size in shape):
         raise DeltaruleError(f"input_shape expected the shape of one row, such as (64,) or (28, 28, 1), received {input_shape!r}")
     return tuple(map(int, shape))

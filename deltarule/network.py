@@ -20,9 +20,9 @@ from deltarule.glass.sight import Sight
 from deltarule.glass.summary import Summary, summarize
 from deltarule.glass.trace import Trace, watch, watch_both_ways
 from deltarule.layers.composition import as_layer
-from deltarule.layers.embedding import vocabulary
 from deltarule.layers.forward import forward, plan
 from deltarule.layers.layer import Layer
+from deltarule.layers.parts import parts, pieces
 from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
 from deltarule.losses import CrossEntropy, Loss, Overlap
 from deltarule.losses import loss as resolve_loss
@@ -52,9 +52,9 @@ class Network:
     """A network: layers, and parameters as plain nested dicts of arrays.
 
     `layers` is a list of layers, a dict that names them, or one layer; `input_shape` is the shape of one row, such as
-    (64,) or (28, 28, 1). The first weights depend on `seed` and each layer's path alone. `dtype` is "float32" or "float64".
-    `symbols` may be set to the vocabulary that its whole numbers stand for (`dr.data.Characters` ...), or a dict of several: it is saved.
-    Raises DeltaruleError or ShapeError where layers do not fit together.
+    (64,) or (28, 28, 1), which an `EncoderDecoder` knows by itself. The first weights depend on `seed` and each layer's path alone. `dtype`
+    is "float32" or "float64". `symbols` may be set to the vocabulary that its whole numbers stand for (`dr.data.Characters` ...), or a dict
+    of several: it is saved. Raises DeltaruleError or ShapeError where layers do not fit together.
 
     >>> import deltarule as dr
     >>> net = dr.Network([dr.Dense(3, "tanh"), dr.Dense(2, "softmax")], input_shape=(4,), seed=0)
@@ -70,15 +70,16 @@ class Network:
     (5, 2)
     """
 
-    def __init__(self, layers: Layer | Sequence[Layer] | dict[str, Layer], input_shape: int | Sequence[int], seed: int = 0,
-                 dtype: str = "float32"):
+    def __init__(self, layers: Layer | Sequence[Layer] | dict[str, Layer], input_shape: int | Sequence[int] | None = None,
+                 seed: int = 0, dtype: str = "float32"):
         self.layer = as_layer(layers, "Network")
-        self.input_shape = row_shape(input_shape)
+        self.input_shape = row_shape(input_shape, self.layer)
         self.seed, self.dtype = valid_seed(seed), valid_dtype(dtype)
         hashable(self.layer)
         with _precision(dtype):
             self.plan, self.output = plan(self.layer, self.input_shape, dtype)
-        self.vocabulary = vocabulary(self.plan.visits)      # whole numbers that the inputs are, None for numbers in general
+        self.parts = parts(self.plan.visits)    # what its rows are made of: one part, or source and target
+        self.vocabulary = self.parts[0].vocabulary if len(self.parts) == 1 else None    # whole numbers that the inputs are
         self.params: Tree = draw(self.plan.params, self.seed, dtype)
         self.state: Tree = draw(self.plan.state, self.seed, dtype)
         self.training: dict[str, Any] = {}      # the recipe of the last call of fit, as plain JSON
@@ -107,7 +108,7 @@ class Network:
 
         Raises ShapeError for another shape and DataError for values that are not finite.
         """
-        return self._predict(prepare.inputs(x, self.input_shape, self.dtype, vocabulary=self.vocabulary))
+        return self._predict(prepare.inputs(x, self.input_shape, self.dtype, parts=self.parts))
 
     def evaluate(self, x: Any, y: Any = None, *, loss: str | Loss = "auto", metrics: Sequence[str] | str = "auto",
                  sample_weight: Any = None) -> dict[str, float]:
@@ -138,7 +139,7 @@ class Network:
         >>> net.trace([[3.0, 4.0]], [[1.0]])["dense_1"].delta.tolist()
         [[-0.5]]
         """
-        features = prepare.inputs(x, self.input_shape, self.dtype, vocabulary=self.vocabulary)
+        features = prepare.inputs(x, self.input_shape, self.dtype, parts=self.parts)
         quick = len(features) * self._multiply_adds <= LITTLE_WORK
         with _precision(self.dtype):
             if y is None:
@@ -277,7 +278,7 @@ class Network:
         header = {"architecture": to_json(self.layer), "input_shape": list(self.input_shape), "dtype": self.dtype, "seed": self.seed,
                   "training": self.training, "epochs_trained": self.epochs_trained, "extra": extra or {}}
         header |= {} if self.symbols is None else {"symbols": to_json(self.symbols)}
-        probes = prepare.probes(PROBES, self.input_shape, self.dtype, self.vocabulary)
+        probes = prepare.probes(PROBES, self.input_shape, self.dtype, self.parts)
         arrays = {f"params/{path}": np.asarray(value) for path, value in flatten(self.params).items()}
         arrays |= {f"state/{path}": np.asarray(value) for path, value in flatten(self.state).items()}
         arrays |= {"probes/inputs": probes, "probes/outputs": self._predict(probes)}
@@ -327,7 +328,7 @@ class Network:
         return ("accuracy",) if isinstance(loss, CrossEntropy) or self.output.activation in ("sigmoid", "softmax", "step", "sign") else ()
 
     def _rows(self, x: Any, y: Any, loss: Loss, sample_weight: Any, class_weight: Any, what: tuple[str, str] = ("x", "y")) -> Rows:
-        features = prepare.inputs(x, self.input_shape, self.dtype, what[0], self.vocabulary)
+        features = prepare.inputs(x, self.input_shape, self.dtype, what[0], self.parts)
         targets = prepare.targets(y, loss, self.output, len(features), self.dtype, what[1])
         weights = prepare.weights(sample_weight, class_weight, targets, len(self.output_shape) > 1)
         return Rows(features, targets, None if weights is None else weights.astype(self.dtype))
@@ -343,9 +344,9 @@ class Network:
 
     def _batch(self, batch: Any, loss: Loss) -> Rows:
         x, y, weights = needs_pair(batch)
-        given = np.shape(x)[1:]
+        given = self.input_shape if len(self.parts) > 1 else np.shape(x)[1:]
         output = None if given == self.input_shape else at_length(self.layer, self.input_shape, given, self.dtype)
-        features = prepare.inputs(x, given if output else self.input_shape, self.dtype, vocabulary=self.vocabulary)
+        features = prepare.inputs(x, given if output else self.input_shape, self.dtype, parts=pieces(self.parts, given if output else None))
         return Rows(features, prepare.targets(y, loss, output or self.output, len(features), self.dtype),
                     None if weights is None else as_array(weights, "weights").astype(self.dtype))
 

@@ -153,7 +153,7 @@ def top_patches(net: Network, layer: str, channel: int, x: Any, count: int = 9) 
 def _rows(net: Any, x: Any, what: str) -> np.ndarray:
     if not isinstance(net, Network):
         raise DeltaruleError(f"{what} looks into a Network, received {type(net).__name__}")
-    return prepare.inputs(x, net.input_shape, net.dtype, vocabulary=net.vocabulary)
+    return prepare.inputs(x, net.input_shape, net.dtype, parts=net.parts)
 
 
 def _parts(x: np.ndarray, aims: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:

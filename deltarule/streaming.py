@@ -10,6 +10,7 @@ from deltarule.data.arrays import as_array
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.forward import forward
 from deltarule.layers.layer import Layer
+from deltarule.layers.parts import pieces
 from deltarule.layers.recurrent import STATES
 from deltarule.layers.scope import CARRIED, Array, Tree
 from deltarule.network import Network
@@ -55,7 +56,7 @@ class Stream:
         if given.ndim != 1 + len(net.input_shape) or given.shape[2:] != net.input_shape[1:] or not given.shape[1]:
             expected = ", ".join(map(str, ("n", "steps", *net.input_shape[1:])))
             raise ShapeError(f"Stream expected a piece ({expected}) of at least one step, received shape {given.shape}")
-        features = prepare.inputs(given, given.shape[1:], net.dtype, vocabulary=net.vocabulary)
+        features = prepare.inputs(given, given.shape[1:], net.dtype, parts=pieces(net.parts, given.shape[1:]))
         carried = self._beginning(len(features)) if self._carried is None else self._carried
         held = len(next(iter(carried.values()))["h"])
         if held != len(features):

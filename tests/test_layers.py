@@ -62,6 +62,10 @@ EXAMPLES = {    # one of every layer class, with the shape of a row that it take
     dr.Positions: (dr.Positions(longest=7), (5, 3)),
     dr.MultiHeadAttention: (dr.MultiHeadAttention(3, size=2, causal=True, rotary=True), (5, 7)),
     dr.TransformerEncoder: (dr.TransformerEncoder(2, hidden=5), (3, 6)),
+    dr.TransformerDecoder: (dr.EncoderDecoder(dr.Dense(3, "tanh"), dr.TransformerDecoder(2, hidden=5), (5, 2), (3, 4)), (22,)),
+    dr.AttentionPooling: (dr.AttentionPooling(5), (3, 2)),
+    dr.EncoderDecoder: (dr.EncoderDecoder(dr.Conv2D(3, 2), dr.MultiHeadAttention(1, 2, cross=True), (3, 2, 2), (5, 2)), (22,)),
+    dr.TimeDistributed: (dr.TimeDistributed([dr.Conv1D(3, 2, "tanh"), dr.GlobalMaxPool()]), (3, 5, 2)),
 }
 CASES = pytest.mark.parametrize(("layer", "shape"), EXAMPLES.values(), ids=[cls.__name__ for cls in EXAMPLES])
 

@@ -189,7 +189,10 @@ def test_padding_gives_zeros_and_an_empty_row_the_initial_state():
     np.testing.assert_array_equal(np.all(h != 0, axis=-1), [[True, True, True], [True, False, False]])
     np.testing.assert_array_equal(h[1, 1:], 0)
     for pool in (dr.LSTM(3), dr.GlobalAveragePool(), dr.GlobalMaxPool()):
-        assert np.all(dr.Network([dr.Masked(), pool], (3, 1)).predict(0 * x) == 0)
+        net = dr.Network([dr.Masked(), pool], (3, 1))
+        assert np.all(forward(net.layer, net.params, {}, 0 * x)[0].h == 0)
+        with pytest.raises(DataError, match=r"x holds nothing but padding \(0\) in row 0; leave out sequences without a step"):
+            net.predict(0 * x)
 
 
 @pytest.mark.parametrize(("given", "message"), [

@@ -463,12 +463,17 @@ def multi_head_attention(layer, params, state, x, training):
     theta = {symbol: params[name]["weights"] for symbol, name in names.items()}
     T = x.shape[1]
     mask = np.tri(T, dtype=bool) if layer.causal else None
+    memory = MEMORIES[-1] if layer.cross else None
     if not layer.rotary:
-        passed = textbook.multi_head_forward(theta, x, layer.heads, mask=mask)
+        passed = textbook.multi_head_forward(theta, x, layer.heads, memory and memory.m, mask)
 
         def back(dh):
             found = textbook.multi_head_backward(theta, passed, dh)
-            return found["x"] + found["memory"], {f"{name}/weights": found[symbol] for symbol, name in names.items()}
+            gradients = {f"{name}/weights": found[symbol] for symbol, name in names.items()}
+            if memory is None:
+                return found["x"] + found["memory"], gradients
+            memory.dm = memory.dm + found["memory"]
+            return found["x"], gradients
 
         return passed.y, back
     n, heads, size = len(x), layer.heads, theta["W_Q"].shape[1] // layer.heads
@@ -497,17 +502,83 @@ def multi_head_attention(layer, params, state, x, training):
 
 
 @twin(dr.TransformerEncoder)
-def transformer_encoder(layer, params, state, x, training):
-    d, own = x.shape[-1], {}
-    parts = [dr.LayerNorm(), dr.MultiHeadAttention(layer.heads, causal=layer.causal, rotary=layer.rotary)], \
-            [dr.LayerNorm(), dr.Dense(layer.hidden or 4 * d, layer.activation), dr.Dense(d)]
-    names = ["norm_1", "attention"], ["norm_2", "mlp_1", "mlp_2"]
-    m, back_m = residual(dr.Residual(dr.Sequential(dict(zip(names[0], parts[0], strict=True)))), {"body": params}, own, x, training)
-    h, back_h = residual(dr.Residual(dr.Sequential(dict(zip(names[1], parts[1], strict=True)))), {"body": params}, own, m, training)
+@twin(dr.TransformerDecoder)
+def transformer_block(layer, params, state, x, training):
+    """Attention, in a decoder attention to the memory, and an MLP, each behind a norm and around it a residual connection."""
+    decodes, d = isinstance(layer, dr.TransformerDecoder), x.shape[-1]
+    parts = [{"attention": dr.MultiHeadAttention(layer.heads, causal=decodes or layer.causal, rotary=layer.rotary)},
+             *([{"cross": dr.MultiHeadAttention(layer.heads, cross=True)}] if decodes else []),
+             {"mlp_1": dr.Dense(layer.hidden or 4 * d, layer.activation), "mlp_2": dr.Dense(d)}]
+    backs = []
+    for number, part in enumerate(parts, start=1):
+        body = dr.Sequential({f"norm_{number}": dr.LayerNorm(), **part})
+        x, back = residual(dr.Residual(body), {"body": params}, {}, x, training)
+        backs.append(back)
+
+    def all_back(dh):
+        gradients = {}
+        for back in reversed(backs):
+            dh, found = back(dh)
+            gradients |= {path.removeprefix("body/"): value for path, value in found.items()}
+        return dh, gradients
+
+    return x, all_back
+
+
+@twin(dr.AttentionPooling)
+def attention_pooling(layer, params, state, x, training):
+    """One query for all rows, keys from a dense layer of every place."""
+    n, d = len(x), x.shape[-1]
+    places = x.reshape(n, -1, d)
+    K, back_K = dense(dr.Dense(layer.size or d, "tanh"), {name: params[name] for name in ("weights", "bias")}, {}, places, training)
+    run = textbook.attention_forward(np.broadcast_to(params["query"], (n, 1, len(params["query"]))), K, places)
 
     def back(dh):
-        dm, above = back_h(dh)
-        dx, below = back_m(dm)
-        return dx, {path.removeprefix("body/"): value for path, value in (below | above).items()}
+        found = textbook.attention_backward(run, dh[:, None])
+        dx, gradients = back_K(found["K"])
+        return (dx + found["V"]).reshape(x.shape), gradients | {"query": found["Q"].sum(axis=(0, 1))}
+
+    return run.O[:, 0], back
+
+
+class Memory:
+    """What an encoder left, and dL/dm, to which every layer that looks at it adds."""
+
+    def __init__(self, m):
+        self.m, self.dm = m, np.zeros_like(m)
+
+
+MEMORIES = []       # of the encoders and decoders around what is run
+
+
+@twin(dr.EncoderDecoder)
+def encoder_decoder(layer, params, state, x, training):
+    middle = math.prod(layer.source)
+    m, back_m = run(layer.encoder, params.get("encoder", {}), state.get("encoder", {}), x[:, :middle].reshape(-1, *layer.source), training)
+    memory = Memory(m.reshape(len(m), -1, m.shape[-1]))
+    MEMORIES.append(memory)
+    target = x[:, middle:].reshape(-1, *layer.target)
+    h, back_h = run(layer.decoder, params.get("decoder", {}), state.get("decoder", {}), target, training)
+    MEMORIES.pop()
+
+    def back(dh):
+        memory.dm = np.zeros_like(memory.m)
+        d_target, above = back_h(dh)
+        d_source, below = back_m(memory.dm.reshape(m.shape))
+        gradients = {f"{part}/{path}": value for part, found in (("decoder", above), ("encoder", below)) for path, value in found.items()}
+        return np.concatenate([d_source.reshape(len(x), -1), d_target.reshape(len(x), -1)], axis=1), gradients
 
     return h, back
+
+
+@twin(dr.TimeDistributed)
+def time_distributed(layer, params, state, x, training):
+    """A loop over the steps, whose gradients add up."""
+    steps = [run(layer.layer, params["layer"], state.get("layer", {}), x[:, t], training) for t in range(x.shape[1])]
+
+    def back(dh):
+        found = [back(dh[:, t]) for t, (_, back) in enumerate(steps)]
+        gradients = {f"layer/{path}": sum(gradients[path] for _, gradients in found) for path in found[0][1]}
+        return np.stack([dx for dx, _ in found], axis=1), gradients
+
+    return np.stack([h for h, _ in steps], axis=1), back

@@ -18,13 +18,14 @@ from deltarule.data.reading import read_columns, read_table, target_values
 from deltarule.data.sequences import Sequences
 from deltarule.data.sources import breast_cancer, circles, diabetes, digits, iris, load, names, spiral, two_moons, wine, xor
 from deltarule.data.storrie_lombardi import storrie_lombardi
+from deltarule.data.teaching import shifted
 from deltarule.data.text import read_text, windows
 from deltarule.data.tones import damped_tones, melodies
 from deltarule.data.variable_stars import light_curves
 from deltarule.data.vocabularies import BytePairs, Characters, Words
 
 __all__ = [
-    "BytePairs", "Characters", "Words", "read_text", "windows",
+    "BytePairs", "Characters", "Words", "read_text", "shifted", "windows",
     "Dataset", "Finding", "Images", "Labels", "Preprocessor", "TargetScaler",
     "all_finite", "as_array", "as_features", "audit", "one_hot", "pad", "pieces", "read_columns", "read_idx", "read_image_files",
     "read_images", "read_sequences", "read_table", "target_values",

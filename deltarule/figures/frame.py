@@ -30,7 +30,7 @@ def rows_of(net: Network, x: Any, inputs: int, what: str) -> np.ndarray:
     if net.input_shape != (inputs,):
         number = "one input" if inputs == 1 else f"{inputs} inputs"
         raise DeltaruleError(f"{what} needs a network of {number}, input_shape=({inputs},); this one has input_shape={net.input_shape}")
-    return prepare.inputs(x, net.input_shape, net.dtype, vocabulary=net.vocabulary).astype(net.dtype, copy=False)
+    return prepare.inputs(x, net.input_shape, net.dtype, parts=net.parts).astype(net.dtype, copy=False)
 
 
 def with_activation(net: Network, values: dict[str, np.ndarray]) -> list[str]:

@@ -58,7 +58,7 @@ def loss_surface(net: Network, x: Any, y: Any = None, *, loss: str | Loss = "aut
         raise DeltaruleError(f"span expected a number above 0, received {span!r}")
     x, y = pair(x, y)
     resolved = resolve_loss(from_json(net.training["loss"]) if loss == "auto" and net.training else loss, net.output.activation)
-    rows = prepare.inputs(x, net.input_shape, net.dtype, vocabulary=net.vocabulary)
+    rows = prepare.inputs(x, net.input_shape, net.dtype, parts=net.parts)
     targets = prepare.targets(y, resolved, net.output, len(rows), net.dtype)
     points = None if path is None else _vectors(net, path)
     plane = _plane(net, points, valid_seed(seed))

@@ -248,7 +248,9 @@ def _running(layer: Any, shape: Space) -> Reach:
 
 
 def _attended(layer: Any, shape: Space) -> Reach:
-    return (Running(shape[0], False),) if layer.causal else ALL
+    if isinstance(layer, layers.MultiHeadAttention) and layer.cross:
+        return EACH         # of its own sequence; the memory is another input
+    return (Running(shape[0], False),) if isinstance(layer, layers.TransformerDecoder) or layer.causal else ALL
 
 
 def _features(layer: Any, shape: Space) -> Reach:
@@ -263,9 +265,10 @@ def _function(layer: Any, shape: Space) -> Reach:
 _RULES: tuple[tuple[Any, Callable[[Any, Space], Reach]], ...] = (
     (Convolution, _convolution), (TransposedConvolution, _transposed), (layers.SeparableConv2D, _separable), (WindowPool, _pool),
     (AdaptivePool, _adaptive), (layers.UpSample, _grown), (layers.Pad, _bordered), (layers.Crop, _cut),
-    ((layers.MultiHeadAttention, layers.TransformerEncoder), _attended),
+    ((layers.MultiHeadAttention, layers.TransformerEncoder, layers.TransformerDecoder), _attended),
     ((layers.Dense, layers.LayerNorm), _features), (layers.Activation, _function),
-    ((layers.GlobalAveragePool, layers.GlobalMaxPool, layers.GroupNorm, layers.Bidirectional), lambda layer, shape: ALL),
+    ((layers.GlobalAveragePool, layers.GlobalMaxPool, layers.GroupNorm, layers.Bidirectional,
+      layers.AttentionPooling), lambda layer, shape: ALL),
     (Recurrent, _running),
     ((layers.Flatten, layers.Reshape), lambda layer, shape: MOVED),
     ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.Masked, layers.Positions),

@@ -3,8 +3,8 @@
 from deltarule.layers.activation import Activation as Activation
 from deltarule.layers.activation import LeakyReLU as LeakyReLU
 from deltarule.layers.activation import ParametricReLU as ParametricReLU
+from deltarule.layers.attention import AttentionPooling as AttentionPooling
 from deltarule.layers.attention import MultiHeadAttention as MultiHeadAttention
-from deltarule.layers.attention import TransformerEncoder as TransformerEncoder
 from deltarule.layers.composition import Parallel as Parallel
 from deltarule.layers.composition import Residual as Residual
 from deltarule.layers.composition import Sequential as Sequential
@@ -21,6 +21,7 @@ from deltarule.layers.dropout import Dropout as Dropout
 from deltarule.layers.dropout import SpatialDropout as SpatialDropout
 from deltarule.layers.embedding import Embedding as Embedding
 from deltarule.layers.embedding import Positions as Positions
+from deltarule.layers.encoder_decoder import EncoderDecoder as EncoderDecoder
 from deltarule.layers.layer import Layer as Layer
 from deltarule.layers.masking import Masked as Masked
 from deltarule.layers.normalization import BatchNorm as BatchNorm
@@ -46,3 +47,6 @@ from deltarule.layers.resizing import Crop as Crop
 from deltarule.layers.resizing import Pad as Pad
 from deltarule.layers.resizing import UpSample as UpSample
 from deltarule.layers.scope import Scope as Scope
+from deltarule.layers.stepwise import TimeDistributed as TimeDistributed
+from deltarule.layers.transformer import TransformerDecoder as TransformerDecoder
+from deltarule.layers.transformer import TransformerEncoder as TransformerEncoder

@@ -1,4 +1,4 @@
-"""Attention as a layer: every step of a sequence looks at the others (lecture row 39); and the block that transformers are made of."""
+"""Attention as a layer: every step of a sequence looks at the others, or at what an encoder remembers (lecture row 39)."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,10 @@ import jax.numpy as jnp
 from deltarule import initializers
 from deltarule.checks import check_number
 from deltarule.errors import DeltaruleError, ShapeError
-from deltarule.layers.activation import check_activation
-from deltarule.layers.dense import Dense
-from deltarule.layers.dropout import Dropout
 from deltarule.layers.layer import Layer
-from deltarule.layers.normalization import LayerNorm
+from deltarule.layers.masking import steps_mask
 from deltarule.layers.scope import Array, Scope
+from deltarule.layers.space import check_images
 from deltarule.ops.attention import attention_of_steps, attention_weights, rotary
 from deltarule.ops.steps import steps_product
 from deltarule.spec import register
@@ -21,15 +19,16 @@ from deltarule.spec import register
 @register
 @dataclass(frozen=True)
 class MultiHeadAttention(Layer):
-    """head_i = softmax(Q_i K_i^T / sqrt(d_k)) V_i with Q_i, K_i, V_i = x W_Q,i, x W_K,i, x W_V,i; h = (head_1, ..., head_H) W_O.
+    """head_i = softmax(Q_i K_i^T / sqrt(d_k)) V_i with Q_i, K_i, V_i = x W_Q,i, m W_K,i, m W_V,i; h = (head_1, ..., head_H) W_O.
 
-    Every step of a sequence looks at every other, in each of the `heads` with weights of its own (Vaswani et al. 2017, section 3.2).
-    `size` is d_k, the width of a head: by default the features divided by the heads. `causal`: no step looks at later ones. `rotary`:
-    queries and keys are turned by an angle that grows with their place, so that scores depend on distances (Su et al. 2021).
-    Without it nothing is known of the order. Shapes: (batch, T, d) -> the same; weights of `query`, `key` and `value` (d, heads size), of
-    `output` (heads size, d). Taps: "queries", "keys", "values" (batch, heads, T, size) and "attention" (batch, heads, T, T), whose rows
-    sum to 1. Raises DeltaruleError for settings out of range, ShapeError for inputs that are no sequences, heads that do not divide the
-    features, and an odd size with rotary.
+    Every step of a sequence looks at every other, m = x, in each of the `heads` with weights of its own (Vaswani et al. 2017, section 3.2);
+    with `cross` at the memory m of an `EncoderDecoder` instead. `size` is d_k, the width of a head: by default the features divided by the
+    heads. `causal`: no step looks at later ones. `rotary`: queries and keys are turned by an angle that grows with their place, so
+    that scores depend on distances (Su et al. 2021). Without it nothing is known of the order. Nobody looks at padding (`Masked`); where
+    there is nothing else, h is 0. Shapes: (batch, T, d) -> the same; weights of `query` (d, heads size), `key` and `value` (features of m,
+    heads size), `output` (heads size, d). Taps: "queries", "keys", "values" (batch, heads, T or S, size) and "attention" (batch, heads, T,
+    S), whose rows sum to 1. Raises DeltaruleError for settings out of range and cross without a memory, ShapeError for inputs that are no
+    sequences, heads that do not divide the features, and an odd size with rotary.
 
     >>> import numpy as np
     >>> import deltarule as dr
@@ -42,30 +41,37 @@ class MultiHeadAttention(Layer):
     size: int | None = None
     causal: bool = False
     rotary: bool = False
+    cross: bool = False
 
     def __post_init__(self) -> None:
         check_number(self, "heads", least=1, whole=True)
         if self.size is not None:
             check_number(self, "size", least=1, whole=True)
-        _check_truth(self, "causal", "rotary")
+        check_truth(self, "causal", "rotary", "cross")
+        if self.cross and (self.causal or self.rotary):
+            raise DeltaruleError("MultiHeadAttention looks at a memory with cross=True, which has no steps in common with the queries; "
+                                 "leave out causal and rotary")
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = (head_1, ..., head_H) W_O."""
         n, T, d = check_sequence(self, x)
         size = self._size(d)
+        m, mask = scope.memory if self.cross else (x, steps_mask(self, x, scope))
         init = initializers.for_activation("linear")
-        W = [(scope / name).param("weights", init, (d, self.heads * size)) for name in ("query", "key", "value")]
-        Q, K, V = (steps_product(x, one).reshape(n, T, self.heads, size) for one in W)
+        W = [(scope / name).param("weights", init, (width, self.heads * size))
+             for name, width in (("query", d), ("key", m.shape[-1]), ("value", m.shape[-1]))]
+        Q, K, V = (steps_product(z, one).reshape(n, z.shape[1], self.heads, size) for z, one in zip((x, m, m), W, strict=True))
         if self.rotary:
             Q, K = (jnp.swapaxes(rotary(jnp.swapaxes(given, 1, 2)), 1, 2) for given in (Q, K))
-        O = self._watched(Q, K, V, scope) if scope.watched else attention_of_steps(Q, K, V, self.causal)
+        real = None if mask is None else mask[:, None, None, :]
+        O = self._watched(Q, K, V, real, scope) if scope.watched else attention_of_steps(Q, K, V, self.causal, real)
         joined = O.reshape(n, T, self.heads * size)
         return scope.tap("activation", steps_product(joined, (scope / "output").param("weights", init, (self.heads * size, d))))
 
-    def _watched(self, Q: Array, K: Array, V: Array, scope: Scope) -> Array:
+    def _watched(self, Q: Array, K: Array, V: Array, real: Array | None, scope: Scope) -> Array:
         """O, with the weights standing as a whole."""
         Q, K, V = (scope.tap(name, jnp.swapaxes(value, 1, 2)) for name, value in (("queries", Q), ("keys", K), ("values", V)))
-        return jnp.swapaxes(scope.tap("attention", attention_weights(Q, K, self.causal)) @ V, 1, 2)
+        return jnp.swapaxes(scope.tap("attention", attention_weights(Q, K, self.causal, real)) @ V, 1, 2)
 
     def _size(self, d: int) -> int:
         if self.size is None and d % self.heads:
@@ -80,57 +86,41 @@ class MultiHeadAttention(Layer):
 
 @register
 @dataclass(frozen=True)
-class TransformerEncoder(Layer):
-    """m = x + attention(norm(x)), h = m + MLP(norm(m)): the block of a transformer, normalized before its parts (Xiong et al. 2020).
+class AttentionPooling(Layer):
+    """h = A x, A = softmax(q K^T / sqrt(k)), K = tanh(x W + b): one row in place of all steps, a mean whose weights are learnt.
 
-    The MLP is Dense(hidden, activation), Dense(d); `hidden` is 4 d unless given. In training `dropout` falls on what is added (Vaswani et
-    al. 2017, section 5.4). With `causal` no step looks at later ones: the block of a language model. `rotary` as in `MultiHeadAttention`.
-    Shapes: (batch, T, d) -> the same. The parts are norm_1, attention, dropout_1, norm_2, mlp_1, mlp_2 and dropout_2. Raises
-    DeltaruleError for settings out of range, ShapeError as `MultiHeadAttention`.
+    The query q is learnt: what to look for (Yang et al. 2016, equations 5 to 7, with the scale of Vaswani et al. 2017). `size` is k,
+    by default the features. Shapes: (batch, steps, d) or (batch, *space, d) -> (batch, d); `weights` W (d, k), `bias` b and `query` q
+    (k,). Padding (`Masked`) weighs nothing. Taps: "keys" (batch, 1, places, k), "attention" (batch, 1, 1, places). Raises
+    DeltaruleError for a size out of range, ShapeError for inputs without steps or space.
 
+    >>> import numpy as np
     >>> import deltarule as dr
-    >>> net = dr.Network([dr.TransformerEncoder(heads=2)], input_shape=(5, 6))
-    >>> list(net.params["transformer_encoder_1"])
-    ['norm_1', 'attention', 'norm_2', 'mlp_1', 'mlp_2']
+    >>> net = dr.Network([dr.AttentionPooling()], input_shape=(5, 3))
+    >>> net.output_shape, net.trace(np.ones((1, 5, 3)))["attention_pooling_1"].taps["attention"].shape
+    ((3,), (1, 1, 1, 5))
     """
 
-    heads: int
-    hidden: int | None = None
-    dropout: float = 0.0
-    causal: bool = False
-    rotary: bool = False
-    activation: str = "gelu"
+    size: int | None = None
 
     def __post_init__(self) -> None:
-        check_number(self, "heads", least=1, whole=True)
-        if self.hidden is not None:
-            check_number(self, "hidden", least=1, whole=True)
-        if not 0 <= self.dropout < 1:
-            raise DeltaruleError(f"TransformerEncoder expected dropout from 0 up to but not 1, received {self.dropout!r}")
-        _check_truth(self, "causal", "rotary")
-        check_activation(self.activation, "TransformerEncoder")
+        if self.size is not None:
+            check_number(self, "size", least=1, whole=True)
 
     def __call__(self, x: Array, scope: Scope) -> Array:
-        """m = x + attention(norm(x)), h = m + MLP(norm(m))."""
-        d = check_sequence(self, x)[-1]
-        m = scope.tap("attended", x + self._through(self.first(), x, scope))
-        return scope.tap("activation", m + self._through(self.second(d), m, scope))
-
-    def first(self) -> dict[str, Layer]:
-        """The layers of attention(norm(x)) by name."""
-        return {"norm_1": LayerNorm(), "attention": MultiHeadAttention(self.heads, causal=self.causal, rotary=self.rotary),
-                "dropout_1": Dropout(self.dropout)}
-
-    def second(self, d: int) -> dict[str, Layer]:
-        """The layers of MLP(norm(m)) by name, for d features."""
-        return {"norm_2": LayerNorm(), "mlp_1": Dense(self.hidden or 4 * d, self.activation), "mlp_2": Dense(d),
-                "dropout_2": Dropout(self.dropout)}
-
-    def _through(self, layers: dict[str, Layer], x: Array, scope: Scope) -> Array:
-        for name, layer in layers.items():
-            if not isinstance(layer, Dropout) or layer.rate:
-                x = layer(x, scope / name)
-        return x
+        """h = A x."""
+        check_images(self, x)
+        mask, d = steps_mask(self, x, scope), x.shape[-1]
+        k = self.size or d
+        W = scope.param("weights", initializers.for_activation("tanh"), (d, k))
+        b, q = scope.param("bias", initializers.Zeros(), (k,)), scope.param("query", initializers.Normal(1.0), (k,))
+        V = x.reshape(x.shape[0], 1, -1, d)
+        a = V @ W
+        K = scope.tap("keys", jnp.tanh(a + jnp.broadcast_to(b, a.shape)))
+        Q = jnp.broadcast_to(q, (x.shape[0], 1, 1, k))
+        A = scope.tap("attention", attention_weights(Q, K, mask=None if mask is None else mask[:, None, None, :]))
+        scope.mask = None
+        return scope.tap("activation", (A @ V)[:, 0, 0])
 
 
 def check_sequence(owner: object, x: Array) -> tuple[int, int, int]:
@@ -142,7 +132,8 @@ def check_sequence(owner: object, x: Array) -> tuple[int, int, int]:
     return tuple(x.shape)
 
 
-def _check_truth(owner: object, *fields: str) -> None:
+def check_truth(owner: object, *fields: str) -> None:
+    """Refuse settings that are neither True nor False. Raises DeltaruleError."""
     for field in fields:
         if not isinstance(getattr(owner, field), bool):
             raise DeltaruleError(f"{type(owner).__name__} expected {field} to be True or False, received {getattr(owner, field)!r}")

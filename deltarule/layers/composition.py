@@ -101,7 +101,7 @@ class Residual(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = s(x) + f(x)."""
-        s = x if self.shortcut is None else self.shortcut(x, scope / "shortcut")
+        s = self._shortcut(x, scope)
         f = self.body(x, scope / "body")
         if f.shape != s.shape:
             way, cure = ("input", "end the body with a layer of the input's size, or give a shortcut") if self.shortcut is None else \
@@ -114,8 +114,17 @@ class Residual(Layer):
         """The ReLU behind this layer, where the last layer of the body can take it over; None for other layers."""
         if after != Activation("relu"):
             return None
-        s = x if self.shortcut is None else self.shortcut(x, scope / "shortcut")
+        s = self._shortcut(x, scope)
         return self.body.added(x, scope / "body", s)
+
+    def _shortcut(self, x: Array, scope: Scope) -> Array:
+        """s(x); the body then begins with the mask that was there."""
+        if self.shortcut is None:
+            return x
+        mask = scope.mask
+        s = self.shortcut(x, scope / "shortcut")
+        scope.mask = mask
+        return s
 
 
 @register

@@ -1,6 +1,5 @@
 """Embedding: whole numbers (characters, words, classes) become vectors; and what tells the steps of a sequence apart."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from deltarule.checks import check_number
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.attention import check_sequence
 from deltarule.layers.layer import Layer
-from deltarule.layers.scope import Array, Scope, Visit
+from deltarule.layers.scope import Array, Scope
 from deltarule.ops.attention import sinusoids
 from deltarule.spec import register
 
@@ -88,15 +87,3 @@ class Positions(Layer):
         else:
             P = scope.param("weights", SMALL, (longest, d))[:T]
         return scope.tap("activation", x + jnp.broadcast_to(P, x.shape))
-
-
-def vocabulary(visits: Sequence[Visit]) -> int | None:
-    """The number of different whole numbers that a network takes, where an `Embedding` reads its inputs; None for numbers in general.
-
-    >>> import deltarule as dr
-    >>> vocabulary(dr.Network([dr.Embedding(27, 8)], 5).plan.visits), vocabulary(dr.Network([dr.Dense(3)], 5).plan.visits)
-    (27, None)
-    """
-    sizes = [visit.layer.vocabulary for visit in visits
-             if isinstance(visit.layer, Embedding) and visit.input_shape[1:] == visits[0].input_shape[1:]]
-    return min(sizes, default=None)

@@ -17,11 +17,11 @@ from deltarule.spec import register
 class Masked(Layer):
     """h = x; steps in which every feature equals `value` are padding for the layers behind it.
 
-    Recurrent layers keep their state there and give zeros, `reverse` begins at the last real step, GlobalAveragePool and GlobalMaxPool
-    leave such steps out; layers that work step by step (Dense, Dropout, LayerNorm) need not know. Convolutions, BatchNorm and a loss over
-    all steps see padding as any other step. A sequence of padding alone ends with the initial state. `dr.data.pad` fills sequences up; a
-    trace shows the "mask" of every recurrent layer, 1 and 0. Shapes: (batch, steps, features) -> the same. Raises DeltaruleError for a
-    value that is no number, ShapeError for other inputs.
+    Recurrent layers keep their state there and give zeros, `reverse` begins at the last real step; nobody's attention goes there;
+    GlobalAveragePool, GlobalMaxPool and AttentionPooling leave such steps out; layers that work step by step (Dense, Dropout, LayerNorm)
+    need not know. Convolutions, BatchNorm and a loss over all steps see padding as any other step. Where it reads the inputs, rows of
+    padding alone are refused. `dr.data.pad` fills sequences up; a trace shows the "mask" of every recurrent layer, 1 and 0. Shapes:
+    (batch, steps, features) -> the same, or (batch, steps) of whole numbers before an Embedding. Raises DeltaruleError for a value that is no number, ShapeError for other inputs.
 
     >>> import deltarule as dr
     >>> x, lengths = dr.data.pad([[[1.0], [3.0]], [[5.0]]], value=-1.0)
@@ -36,8 +36,9 @@ class Masked(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = x."""
-        check_images_of(self, x, 1)
-        scope.mask = jnp.any(x != self.value, axis=-1)
+        if x.ndim != 2:
+            check_images_of(self, x, 1)
+        scope.mask = x != self.value if x.ndim == 2 else jnp.any(x != self.value, axis=-1)
         return scope.tap("activation", x)
 
 

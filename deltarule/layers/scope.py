@@ -29,6 +29,13 @@ class Link(NamedTuple):
     activation: Any
 
 
+class Memory(NamedTuple):
+    """What a decoder may look at: `values` (batch, places, d), and `mask` (batch, places), False for padding; None where all are real."""
+
+    values: Array
+    mask: Array | None = None
+
+
 class Visit(NamedTuple):
     """One call of a layer: where, which, and the shapes that went in and came out (batch first)."""
 
@@ -55,7 +62,7 @@ class Pass:
     `counted` (batch,) is False for rows that only fill the batch up; None: all count. `taps`, when a dict, receives every
     tapped value by path; `probes`, when given, are added to them (zeros: the gradient with respect to a probe is the delta
     of that value). `seen`, when a dict, receives what went into every layer and what came out. `mask` (batch, steps) is False for the
-    steps that only fill sequences up, from the layer on that says so.
+    steps that only fill sequences up, from the layer on that says so. `memory` is what an encoder left for a decoder to look at.
     """
 
     params: Tree
@@ -70,6 +77,7 @@ class Pass:
     seen: dict[str, tuple[Array, Array]] | None = None
     new_state: Tree = field(default_factory=dict)
     mask: Array | None = None
+    memory: Memory | None = None
     link: Link | None = None
 
 
@@ -124,6 +132,14 @@ class Scope:
     @mask.setter
     def mask(self, value: Array | None) -> None:
         self.run.mask = value
+
+    @property
+    def memory(self) -> Memory:
+        """What the encoder left for the layers of the decoder. Raises DeltaruleError where there is none."""
+        if self.run.memory is None:
+            raise DeltaruleError(f"{self.path or 'the network'} looks at a memory, and there is none here; put it into the decoder of "
+                                 "EncoderDecoder(encoder, decoder)")
+        return self.run.memory
 
     def param(self, name: str, init: Initializer, shape: Sequence[int]) -> Array:
         """The parameter `name` of this layer, of the given shape.

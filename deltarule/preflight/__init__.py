@@ -53,7 +53,7 @@ def examine(net: Network, x: Any, y: Any, loss: Loss, optimizer: Any, missing: C
     """The checks on finite rows. `findings` are those of an audit of the raw data, where there was one, also `of_columns` or not."""
     if isinstance(loss, CrossEntropy):
         loss = CrossEntropy()       # without smoothing, so that zero can be reached
-    x = prepare.inputs(x, net.input_shape, net.dtype, vocabulary=net.vocabulary)
+    x = prepare.inputs(x, net.input_shape, net.dtype, parts=net.parts)
     y = prepare.targets(y, loss, net.output, len(x), net.dtype)
     total = len(x)
     if total > MOST_ROWS:

@@ -1,6 +1,6 @@
 """From what the user hands to `fit` to the arrays that training runs on: checked, converted once, split."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from deltarule.augment import Mixup
 from deltarule.data.arrays import all_finite, as_array, as_features, room
 from deltarule.data.splitting import random_rows, stratified_rows
 from deltarule.errors import DataError, DeltaruleError, ShapeError
+from deltarule.layers.parts import Part
 from deltarule.losses import Loss, Output, name_of
 from deltarule.ops.noise import step_key
 from deltarule.training.epochs import Rows, Watched
@@ -28,33 +29,76 @@ class Prepared:
     watched: Watched
 
 
-def inputs(x: Any, input_shape: tuple[int, ...], dtype: str, what: str = "x", vocabulary: int | None = None) -> np.ndarray:
+def inputs(x: Any, input_shape: tuple[int, ...], dtype: str, what: str = "x", parts: tuple[Part, ...] = ()) -> np.ndarray:
     """Features (n, *input_shape), finite, float (bytes stay uint8). Raises ShapeError naming both shapes.
 
-    With a `vocabulary` only whole numbers from 0 to vocabulary - 1 are taken, which floats carry exactly; else DataError is raised.
+    Where rows are made of several `parts`, x may be a dict of them by name; they are laid side by side. In a part with a vocabulary only
+    its whole numbers are taken, which floats carry exactly, and rows must not be padding alone; else DataError is raised.
     """
-    features = as_features(x, dtype, what, keep_integers=True)
-    if features.shape[1:] != input_shape:
-        given, expected = features.shape, "(n, " + ", ".join(map(str, input_shape)) + ")"
-        cure = f"; reshape with {what}.reshape(-1, {', '.join(map(str, input_shape))})" if features[0].size == np.prod(input_shape) else ""
-        raise ShapeError(f"{what} has shape {given}, the network expects {expected}{cure}")
-    if vocabulary is not None:
-        wrong = np.argwhere((features < 0) | (features >= vocabulary) | (features != np.rint(features)))
-        if len(wrong):
-            place = tuple(wrong[0].tolist())
-            raise DataError(f"{what} holds {features[place]:g} in row {place[0]}, position {', '.join(map(str, place[1:]))}; its Embedding "
-                            f"expected whole numbers from 0 to {vocabulary - 1}")
+    if isinstance(x, Mapping) and len(parts) > 1:
+        features = _side_by_side(x, dtype, what, parts)
+    else:
+        features = _shaped(as_features(x, dtype, what, keep_integers=True), input_shape, what)
+    for part in parts:
+        _check_part(features.reshape(len(features), -1)[:, part.begin:part.end].reshape(-1, *part.shape), part, _called(what, part))
     return features
 
 
-def probes(rows: int, input_shape: tuple[int, ...], dtype: str, vocabulary: int | None = None) -> np.ndarray:
-    """Rows to check a network by, always the same: normal numbers, or whole ones from 0 to vocabulary - 1.
+def _side_by_side(x: Mapping[str, Any], dtype: str, what: str, parts: tuple[Part, ...]) -> np.ndarray:
+    names = [part.name for part in parts]
+    if set(x) != set(names):
+        raise DataError(f"{what} expected the parts {' and '.join(names)}, received {', '.join(map(str, x)) or 'none'}")
+    arrays = [_shaped(as_features(x[part.name], dtype, _called(what, part)), part.shape, _called(what, part)) for part in parts]
+    rows = [len(array) for array in arrays]
+    if len(set(rows)) > 1:
+        received = " and ".join(f"{n} of {name}" for n, name in zip(rows, names, strict=True))
+        raise ShapeError(f"{what} expected equally many rows in all parts, received {received}")
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
 
-    >>> probes(2, (3,), "float32", 5).tolist()
+
+def _shaped(features: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
+    if features.shape[1:] != shape:
+        given, expected = features.shape, "(n, " + ", ".join(map(str, shape)) + ")"
+        cure = f"; reshape with {what}.reshape(-1, {', '.join(map(str, shape))})" if features[0].size == np.prod(shape) else ""
+        raise ShapeError(f"{what} has shape {given}, the network expects {expected}{cure}")
+    return features
+
+
+def _check_part(features: np.ndarray, part: Part, what: str) -> None:
+    """Whole numbers of the vocabulary, and in every row a step that is no padding."""
+    if part.vocabulary is not None:
+        wrong = np.argwhere((features < 0) | (features >= part.vocabulary) | (features != np.rint(features)))
+        if len(wrong):
+            place = tuple(wrong[0].tolist())
+            raise DataError(f"{what} holds {features[place]:g} in row {place[0]}, position {', '.join(map(str, place[1:]))}; its Embedding "
+                            f"expected whole numbers from 0 to {part.vocabulary - 1}")
+    if part.padding is not None:
+        empty = np.flatnonzero(np.all(features == part.padding, axis=tuple(range(1, features.ndim))))
+        if empty.size:
+            raise DataError(f"{what} holds nothing but padding ({part.padding:g}) in row {empty[0]}; leave out sequences without a step")
+
+
+def _called(what: str, part: Part) -> str:
+    return f"{what}[{part.name!r}]" if part.name else what
+
+
+def probes(rows: int, input_shape: tuple[int, ...], dtype: str, parts: tuple[Part, ...] = ()) -> np.ndarray:
+    """Rows to check a network by, always the same: normal numbers, and in parts with a vocabulary whole ones of it.
+
+    >>> probes(2, (3,), "float32", (Part("", 0, 3, (3,), 5, None),)).tolist()
     [[4.0, 3.0, 2.0], [1.0, 1.0, 0.0]]
     """
     rng, shape = np.random.default_rng(0), (rows, *input_shape)
-    return (rng.standard_normal(shape) if vocabulary is None else rng.integers(0, vocabulary, shape)).astype(dtype)
+    if all(part.vocabulary is None for part in parts):
+        return rng.standard_normal(shape).astype(dtype)
+    drawn = []
+    for part in parts:
+        V, size = part.vocabulary, (rows, part.end - part.begin)
+        values = rng.standard_normal(size) if V is None else rng.integers(0, V, size).astype(float)
+        if V is not None and part.padding is not None:      # no row of padding alone
+            values[np.all(values == part.padding, axis=1), 0] = (part.padding + 1) % V
+        drawn.append(values)
+    return np.concatenate(drawn, axis=1).reshape(shape).astype(dtype)
 
 
 def targets(y: Any, loss: Loss, output: Output, rows: int, dtype: str, what: str = "y") -> np.ndarray:
