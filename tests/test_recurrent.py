@@ -190,7 +190,7 @@ def test_padding_gives_zeros_and_an_empty_row_the_initial_state():
     np.testing.assert_array_equal(h[1, 1:], 0)
     for pool in (dr.LSTM(3), dr.GlobalAveragePool(), dr.GlobalMaxPool()):
         net = dr.Network([dr.Masked(), pool], (3, 1))
-        assert np.all(forward(net.layer, net.params, {}, 0 * x)[0].h == 0)
+        assert np.all(forward(net.layer, net.params, {}, (0 * x).astype("float32"))[0].h == 0)
         with pytest.raises(DataError, match=r"x holds nothing but padding \(0\) in row 0; leave out sequences without a step"):
             net.predict(0 * x)
 
