@@ -21,7 +21,8 @@ class Masked(Layer):
     GlobalAveragePool, GlobalMaxPool and AttentionPooling leave such steps out; layers that work step by step (Dense, Dropout, LayerNorm)
     need not know. Convolutions, BatchNorm and a loss over all steps see padding as any other step. Where it reads the inputs, rows of
     padding alone are refused. `dr.data.pad` fills sequences up; a trace shows the "mask" of every recurrent layer, 1 and 0. Shapes:
-    (batch, steps, features) -> the same, or (batch, steps) of whole numbers before an Embedding. Raises DeltaruleError for a value that is no number, ShapeError for other inputs.
+    (batch, steps, features) -> the same, or (batch, steps) of whole numbers before an Embedding. Raises DeltaruleError for a value that is
+    no number, ShapeError for other inputs.
 
     >>> import deltarule as dr
     >>> x, lengths = dr.data.pad([[[1.0], [3.0]], [[5.0]]], value=-1.0)
