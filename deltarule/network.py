@@ -80,8 +80,7 @@ class Network:
             self.plan, self.output = plan(self.layer, self.input_shape, dtype)
         self.parts = parts(self.plan.visits)    # what its rows are made of: one part, or source and target
         self.vocabulary = self.parts[0].vocabulary if len(self.parts) == 1 else None    # whole numbers that the inputs are
-        self.params: Tree = draw(self.plan.params, self.seed, dtype)
-        self.state: Tree = draw(self.plan.state, self.seed, dtype)
+        self.params, self.state = (draw(planned, self.seed, dtype) for planned in (self.plan.params, self.plan.state))
         self.training: dict[str, Any] = {}      # the recipe of the last call of fit, as plain JSON
         self.epochs_trained = 0
         self.memory: Any = None                 # of the optimizer, kept by fit(resume=True)
