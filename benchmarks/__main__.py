@@ -1,0 +1,87 @@
+"""deltarule beside its peers on one machine in one run: make bench, or python benchmarks [training] [uses] [scaling] [start] [--help].
+
+training   whole training steps of all workloads beside all peers
+uses       prediction, a trace, an ensemble, a sweep, beside PyTorch eager
+scaling    seconds and memory of a step against width, depth, batch, rows and length, beside PyTorch eager
+start      imports, a saved model's first prediction, and MNIST from nothing to its accuracy
+
+Results go to build/benchmarks.json as they come; --page writes docs/performance.md from them.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import page
+import scaling
+import starting
+import uses
+from peers import PEERS
+from turns import OURS, compare, machine
+from workloads import WORKLOADS
+
+PARTS = ("training", "uses", "scaling", "start")
+RESULTS = Path(__file__).parent.parent / "build" / "benchmarks.json"
+
+
+def main():
+    """Measure, print as it comes, and keep everything; exit with 1 where a target is missed."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="part", help="training, uses, scaling, start (all of them)")
+    parser.add_argument("--only", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("--peers", nargs="*", metavar="PEER", help=", ".join(PEERS))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="MNIST, for the times to its accuracy")
+    parser.add_argument("--page", action="store_true", help="write docs/performance.md and its figures from the results, measure nothing")
+    arguments = parser.parse_args()
+    parts = arguments.parts or PARTS
+    for given, known in ((parts, PARTS), (arguments.only or [], WORKLOADS), (arguments.peers or [], PEERS)):
+        if wrong := [name for name in given if name not in known]:
+            parser.error(f"unknown: {wrong[0]!r}; known: {', '.join(known)}")
+    results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
+    if arguments.page:
+        page.write(results)
+        return 0
+    results["machine"] = machine()
+    print(page.machine_line(results["machine"]), flush=True)
+    missed = []
+    if "training" in parts:
+        peers = [peer for peer in arguments.peers or PEERS if peer != OURS]
+        missed += training(results, arguments.only or list(WORKLOADS), peers, arguments)
+    for name, part in (("uses", uses), ("scaling", scaling), ("start", starting)):
+        if name in parts:
+            results[name] = part.measure(arguments)
+            keep(results, arguments.results)
+    for line in missed:
+        print(f"missed: {line}")
+    return bool(missed)
+
+
+def training(results, names, peers, arguments):
+    """Measure the workloads; what was missed, a line each."""
+    missed = []
+    for name in names:
+        workload = WORKLOADS[name].ready()
+        print(workload.title, flush=True)
+        found = compare(workload, [peer for peer in peers if PEERS[peer].settings(workload)], arguments.repeats)
+        results.setdefault("training", {})[name] = found
+        keep(results, arguments.results)
+        for line in page.lines(workload, found, results["machine"]["product_gflops"]):
+            print(f"  {line}", flush=True)
+        for peer, result in found.items():
+            wanted = workload.wanted.get(peer, 1.0)
+            if peer not in (OURS, "lax.scan by hand") and result.get("ratio", wanted) < wanted:
+                missed.append(f"{workload.title}: {result['ratio']:.2f} times {peer}, wanted {wanted}")
+    return missed
+
+
+def keep(results, path):
+    """Write the results so far."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
