@@ -42,9 +42,9 @@ def write(results):
 def _training(results):
     training, peak = results["training"], results["machine"]["product_gflops"]
     peers = [peer for peer in dict.fromkeys(peer for found in training.values() for peer in found) if peer != OURS]
-    yield from ("## Training", "", "Time of a whole training step (forward, backward, update), deltarule's with all that "
-                "`Network.fit` does; then how many times slower each peer is (median of the turns, smallest to largest in brackets). Each begins from the "
-                "same weights and sees the same rows; before anything is timed its loss after 20 updates must be ours.", "",
+    yield from ("## Training", "", "Time of a whole training step (forward, backward, update), deltarule's with all that `Network.fit` "
+                "does; then how many times slower each peer is (median of the turns, smallest to largest in brackets). Each begins "
+                "from the same weights and sees the same rows; before anything is timed its loss after 20 updates must be ours.", "",
                 "| workload | deltarule | of the peak | " + " | ".join(peers) + " |", "|---" * (3 + len(peers)) + "|")
     for name, found in training.items():
         mine = found[OURS]
