@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deltarule.errors import DeltaruleError
-from deltarule.layers import Conv2D, Dense, Dropout, Flatten, Layer, MaxPool2D
+from deltarule.layers import GRU, Conv1D, Conv2D, Dense, Dropout, Flatten, GlobalMaxPool, Layer, Masked, MaxPool1D, MaxPool2D
 from deltarule.network import Network
 from deltarule.optimizers import Adam, Optimizer
 
@@ -21,17 +21,28 @@ KERNEL, POOL = 3, 2 # of the convolutions and the poolings between them
 SMALLEST = 4        # pixels to which images are pooled down at least
 FIRST, MOST = 16, 64    # filters of the first convolution; they double with every pooling, up to the most
 FEW_IMAGES = 100    # below which none is held out for validation
+LONG = 400          # steps from which sequences are read by convolutions
+ALONG, WIDTH = (32, 64, 64), 5      # filters and kernel of those
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be learnt: rows of `input_shape`, `classes` (None: regression of `outputs` numbers), the smallest class's share."""
+    """What is to be learnt: rows of `input_shape`, `classes` (None: regression of `outputs` numbers), the smallest class's share.
+
+    `sequences`: rows are steps x channels, as a `Preprocessor` of sequences gives them.
+    """
 
     rows: int
     input_shape: tuple[int, ...]
     classes: int | None = None
     outputs: int = 1
     rarest: float = 1.0
+    sequences: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What a row is called."""
+        return "sequences" if self.sequences else "images" if len(self.input_shape) == 3 else "rows"
 
 
 @dataclass(frozen=True)
@@ -49,16 +60,19 @@ class Choices:
     validation: float | None
     metrics: tuple[str, ...]
     filters: tuple[int, ...] = ()
+    recurrent: tuple[int, ...] = ()
     reasons: tuple[tuple[str, str, str], ...] = field(default=(), compare=False)
 
 
-def choose(problem: Problem, *, hidden: Sequence[int] | None = None, filters: Sequence[int] | None = None, activation: str = "relu",
-           dropout: float | None = None, learning_rate: float | None = None, l2: float = 0.0, batch_size: int | None = None,
-           epochs: int | None = None, patience: int | None = None, validation: float | None = None) -> Choices:
+def choose(problem: Problem, *, hidden: Sequence[int] | None = None, filters: Sequence[int] | None = None,
+           recurrent: Sequence[int] | None = None, activation: str = "relu", dropout: float | None = None,
+           learning_rate: float | None = None, l2: float = 0.0, batch_size: int | None = None, epochs: int | None = None,
+           patience: int | None = None, validation: float | None = None) -> Choices:
     """The choices for a problem; what is given is taken as it is, the rest is chosen from the size and kind of the data.
 
     Images (height, width, channels) get blocks of a convolution and a pooling, one for each of `filters`, before the hidden layers.
-    Raises DeltaruleError for units or filters that are no whole numbers from 1 on, and for filters where there are no images.
+    Sequences get GRU layers of `recurrent` units or, where they are long, convolutions. Raises DeltaruleError for units or filters that
+    are no whole numbers from 1 on, and for filters or recurrent units where they have no place.
 
     >>> choices = choose(Problem(rows=1437, input_shape=(64,), classes=10))
     >>> choices.loss, choices.hidden
@@ -71,11 +85,12 @@ def choose(problem: Problem, *, hidden: Sequence[int] | None = None, filters: Se
     (16, 32, 64)
     """
     n = problem.rows
-    maps = _filters(problem, filters)
-    sizes = tuple(hidden) if hidden is not None else _hidden(problem, maps)
+    maps = () if recurrent and filters is None else _filters(problem, filters)
+    cells = _recurrent(problem, recurrent, maps, filters)
+    sizes = tuple(hidden) if hidden is not None else () if cells else _hidden(problem, maps)
     if any(isinstance(units, bool) or not isinstance(units, int) or units < 1 for units in sizes):
         raise DeltaruleError(f"hidden expected whole numbers of units from 1 on, received {sizes}")
-    usual = _usual(n, bool(maps))
+    usual = _usual(n, bool(maps or cells))
     rate = learning_rate if learning_rate is not None else usual["rate"]
     size = batch_size if batch_size is not None else usual["batch"]
     dropped = dropout if dropout is not None else _dropout(problem, maps)
@@ -84,14 +99,15 @@ def choose(problem: Problem, *, hidden: Sequence[int] | None = None, filters: Se
     loss, output, why_loss = _loss(problem)
     wait = patience if patience is not None else usual["patience"]
     metrics = ("accuracy",) if problem.classes else ("absolute_error",)
-    shape, unit = " x ".join(map(str, problem.input_shape)), "images" if maps else "rows"
-    blocks = [f"conv {count} {activation}, pool" for count in maps]
+    shape, unit = " x ".join(map(str, problem.input_shape)), problem.unit if maps or problem.sequences else "rows"
+    blocks = [f"conv {count} {activation}, pool" for count in maps] + [f"GRU {units}" for units in cells]
     layers = " - ".join([shape, *blocks, *(f"{units} {activation}" for units in sizes), output])
-    given = hidden is not None and (filters is not None or not maps)
-    why = "given" if given else _why_filters(problem, maps, dropped) if maps else _why_hidden(problem, dropped)
+    given = (hidden is not None or bool(cells)) and (filters is not None or not maps) and (recurrent is not None or not cells)
+    why = "given" if given else _why_sequences(maps) if problem.sequences and (maps or cells) else \
+        _why_filters(problem, maps, dropped) if maps else _why_hidden(problem, dropped)
     reasons = (
         ("problem", f"{problem.classes} classes" if problem.classes else f"regression of {_numbers(problem.outputs)}",
-         f"{n:,} images of {shape}" if maps else f"{n:,} rows of {shape} numbers"),
+         f"{n:,} images of {shape}" if unit == "images" else f"{n:,} {unit} of {shape} numbers"),
         ("architecture", layers, why),
         ("loss", loss.replace("_", " "), why_loss),
         ("metrics", *_why_metrics(problem)),
@@ -103,7 +119,7 @@ def choose(problem: Problem, *, hidden: Sequence[int] | None = None, filters: Se
          f"best on the {held:.0%} of {unit} held out is kept; stops {wait} epochs after it" if held else
          f"no {unit} are held out for validation" if validation is not None else f"too few {unit} to hold any out for validation"),
     )
-    return Choices(sizes, activation, dropped, loss, Adam(rate), size, passes, wait, held, metrics, maps, reasons)
+    return Choices(sizes, activation, dropped, loss, Adam(rate), size, passes, wait, held, metrics, maps, cells, reasons)
 
 
 def build(problem: Problem, choices: Choices, seed: int = 0, dtype: str = "float32") -> Network:
@@ -114,9 +130,11 @@ def build(problem: Problem, choices: Choices, seed: int = 0, dtype: str = "float
     Network(Sequential(layers=(Dense(units=5, activation='relu'), Dense(units=3, activation='softmax'))), input_shape=(4,), seed=0)
     """
     layers: list[Layer] = []
-    for filters in choices.filters:
+    if problem.sequences:
+        layers += _along(choices)
+    for filters in () if problem.sequences else choices.filters:
         layers += [Conv2D(filters, KERNEL, choices.activation, padding="same"), MaxPool2D(POOL)]
-    if len(problem.input_shape) > 1:
+    if len(problem.input_shape) > 1 and not (problem.sequences and layers):
         layers.append(Flatten())
     for units in choices.hidden:
         layers.append(Dense(units, choices.activation))
@@ -132,9 +150,39 @@ def options(choices: Choices) -> dict[str, Any]:
             "patience": choices.patience, "metrics": choices.metrics}
 
 
+def _along(choices: Choices) -> list[Layer]:
+    """What reads a sequence and gives one vector: recurrent layers, the last one's last step, or convolutions and the largest answers."""
+    layers: list[Layer] = []
+    if choices.recurrent:
+        layers.append(Masked())
+        layers += [GRU(units, return_sequences=i < len(choices.recurrent) - 1) for i, units in enumerate(choices.recurrent)]
+    for i, filters in enumerate(choices.filters):
+        layers.append(Conv1D(filters, WIDTH, choices.activation, padding="same"))
+        layers.append(MaxPool1D(POOL) if i < len(choices.filters) - 1 else GlobalMaxPool())
+    return layers
+
+
+def _recurrent(problem: Problem, given: Sequence[int] | None, maps: tuple[int, ...], filters: Sequence[int] | None) -> tuple[int, ...]:
+    """Units of the recurrent layers; none where there are no sequences, or convolutions."""
+    if given is None:
+        return (32 if problem.rows < 5_000 else 64,) if problem.sequences and filters is None and not maps else ()
+    units = tuple(given)
+    if any(isinstance(count, bool) or not isinstance(count, int) or count < 1 for count in units):
+        raise DeltaruleError(f"recurrent expected whole numbers of units from 1 on, received {units}")
+    if units and not problem.sequences:
+        raise DeltaruleError(f"recurrent expected sequences, received rows of shape {problem.input_shape}; leave recurrent out")
+    if units and maps:
+        raise DeltaruleError("recurrent and filters exclude one another; leave one of them out")
+    return units
+
+
 def _filters(problem: Problem, given: Sequence[int] | None) -> tuple[int, ...]:
     """Filters of the convolutions: a block for every halving of the smaller side that leaves at least SMALLEST pixels, at most four."""
     shape = problem.input_shape
+    if problem.sequences:
+        shape = (shape[0], shape[0], 1)                 # both sides are the steps
+        if given is None:
+            return ALONG if shape[0] >= LONG else ()
     if given is not None:
         filters = tuple(given)
         if any(isinstance(count, bool) or not isinstance(count, int) or count < 1 for count in filters):
@@ -202,6 +250,13 @@ def _why_filters(problem: Problem, filters: tuple[int, ...], dropout: float) -> 
 
 def _poolings(count: int) -> str:
     return "one pooling" if count == 1 else f"{count} poolings"
+
+
+def _why_sequences(filters: tuple[int, ...]) -> str:
+    if filters:
+        return (f"long sequences: each convolution looks at {WIDTH} neighbouring steps, everywhere with the same weights, and the largest "
+                "answer of every filter counts")
+    return "a state goes from step to step and keeps what matters, over sequences of any length; padding is left out"
 
 
 def _why_hidden(problem: Problem, dropout: float) -> str:

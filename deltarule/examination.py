@@ -15,7 +15,7 @@ class Examination:
     """The result on test rows: true targets `y` (n,), `outputs` (n, classes) or (n,), `scores` of them, and those of the baseline.
 
     The baseline knows only the training targets: it always answers their commonest class, or their mean. `origin` says which rows,
-    `unit` what one is called ("row" or "image").
+    `unit` what one is called ("row", "image" or "sequence").
     """
 
     target: str
@@ -73,7 +73,7 @@ def examine(model: Model, x: Any, y: np.ndarray, answer: float | None = None) ->
     names = model.labels.names
     commonest = int(np.bincount(y, minlength=len(names)).argmax()) if answer is None else int(answer)
     baseline = {"answer": names[commonest], "accuracy": float(np.mean(y == commonest))}
-    unit = "image" if model.preprocessor.pictures else "row"
+    unit = {"images": "image" if model.preprocessor.pictures else "row", "sequences": "sequence"}.get(model.preprocessor.form, "row")
     return Examination(target, names, y, outputs, metrics.classification_report(y, outputs), baseline, unit=unit), notes
 
 

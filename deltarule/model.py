@@ -24,7 +24,7 @@ class Model:
 
     `labels` (classification) or `scaler` (regression) turn outputs into answers; `about` holds what a report wants to
     say: name, source, target, choices. One file holds all of it. A model of image files takes what `read_images` gives, or
-    arrays of bytes, 16-bit integers or floats of the same shape.
+    arrays of bytes, 16-bit integers or floats of the same shape; one of sequences takes `Sequences`.
 
     >>> import deltarule as dr
     >>> iris = dr.data.iris()
@@ -61,22 +61,26 @@ class Model:
         """The model that `train` begins with, the rows that it will learn from, and the validation rows."""
         problem = problem or cls.problem(data)
         train, held = data.split(choices.validation, seed=seed) if choices.validation else (data, None)
-        preprocessor = Preprocessor.fit(train.x, None if data.is_table else data.feature_names or None, pictures=bool(data.files))
+        preprocessor = Preprocessor.fit(train.x, None if data.is_table else data.feature_names or None, pictures=bool(data.files),
+                                        channels=data.channels)
         labels = Labels(data.class_names) if data.class_names else None
-        network = automatic.build(Problem(len(train), preprocessor.output_shape, problem.classes, problem.outputs), choices, seed)
+        network = automatic.build(Problem(len(train), preprocessor.output_shape, problem.classes, problem.outputs,
+                                          sequences=bool(data.channels)), choices, seed)
         about = {"name": data.name, "source": data.source, "target": data.target_name, "rows": len(data), "problem": data.problem,
-                 **({"unit": data.unit} if data.files else {}),
+                 **({} if data.unit == "row" else {"unit": data.unit}),
                  "choices": [list(reason) for reason in choices.reasons]}
         return cls(network, preprocessor, labels, None if labels else TargetScaler.fit(train.y), about), train, held
 
     @staticmethod
     def problem(data: Dataset) -> Problem:
         """The problem that a data set poses, for `automatic.choose`."""
-        shape = Preprocessor.fit(data.x).output_shape if data.is_table else tuple(data.x.shape[1:])     # what the network will see
+        shape = tuple(data.x.shape[1:])                 # what the network will see
+        if data.is_table or data.channels:
+            shape = Preprocessor.fit(data.x, channels=data.channels).output_shape
         if data.class_names is None:
-            return Problem(len(data), shape, None, 1 if data.y.ndim == 1 else data.y.shape[1])
+            return Problem(len(data), shape, None, 1 if data.y.ndim == 1 else data.y.shape[1], sequences=bool(data.channels))
         counts = np.bincount(data.y, minlength=len(data.class_names))
-        return Problem(len(data), shape, len(data.class_names), rarest=float(counts.min() / len(data)))
+        return Problem(len(data), shape, len(data.class_names), rarest=float(counts.min() / len(data)), sequences=bool(data.channels))
 
     # ------------------------------------------------------------------ using
 

@@ -1,5 +1,6 @@
 """From words on the command line to data sets, models and inputs."""
 
+import dataclasses
 import os
 import warnings
 from pathlib import Path
@@ -13,7 +14,9 @@ from deltarule.data import imagefiles
 from deltarule.data.columns import Column
 from deltarule.data.dataset import Dataset
 from deltarule.data.delimited import ENDINGS, is_number
+from deltarule.data.long_tables import read_sequences
 from deltarule.data.preprocessing import Labels, Preprocessor
+from deltarule.data.sequences import Sequences
 from deltarule.errors import DataError
 from deltarule.files import shown
 from deltarule.model import Model, load
@@ -29,12 +32,31 @@ Size = int | tuple[int, int] | None
 SPLITS = ("auto", "random", "stratified", "group", "time", "blocks")
 
 
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The options that say how the rows of a table are steps of sequences: the columns of their ids, times and values."""
+
+    id: str | None = None
+    time: str | None = None
+    values: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As a model remembers it."""
+        return {"id": self.id, "time": self.time, "values": list(self.values)}
+
+
 def open_data(name: str, target: str | None = None, problem: str | None = None, drop: tuple[str, ...] = (), folder: str | None = None,
-              size: Size = None, channels: int | None = None) -> tuple[Dataset, Dataset | None]:
+              size: Size = None, channels: int | None = None, steps: Steps | None = None) -> tuple[Dataset, Dataset | None]:
     """The data set of this name, in this file or in this folder of images, and its test part where it has one of its own (MNIST).
 
     Raises DataError for an unknown name (offering the nearest) and where an option is for files only.
     """
+    steps = steps or Steps()
+    if steps.id is None and (steps.time is not None or steps.values):
+        raise DataError(f"{'--values' if steps.time is None else '--time'} is for tables of sequences; name with --id the column that says "
+                        "which rows belong together")
+    if steps.id is not None and (is_folder(name) or is_data_set(name)):
+        raise DataError(f"--id is for table files that hold sequences, one row for each step; {shown(name)} is none")
     if folder is not None and name != "mnist":
         raise DataError(f"--data-dir says where the MNIST files are; {shown(name)} does not need it")
     if is_folder(name):
@@ -44,6 +66,8 @@ def open_data(name: str, target: str | None = None, problem: str | None = None, 
         return read_folder(name, size, channels, longest=LONGEST), None
     if size is not None or channels is not None:
         raise DataError(f"{'--channels' if size is None else '--size'} is for folders of images; {shown(name)} is none")
+    if steps.id is not None:
+        return _open_sequences(table_file(name), target, problem, drop, steps), None
     if not is_data_set(name):
         return data.read_table(table_file(name), target, problem, drop), None
     train, test = data.mnist(folder) if name == "mnist" else (data.load(name), None)
@@ -54,6 +78,14 @@ def open_data(name: str, target: str | None = None, problem: str | None = None, 
     if problem not in (None, train.problem):
         raise DataError(f"--problem is for table files; {name} is a {train.problem} problem")
     return train, test
+
+
+def _open_sequences(path: str, target: str | None, problem: str | None, drop: tuple[str, ...], steps: Steps) -> Dataset:
+    if target is None:
+        raise DataError("--target is missing: which column says what each sequence is? It holds the same in all rows of a sequence")
+    if drop:
+        raise DataError("--drop is for tables of rows; name the columns that are measured with --values")
+    return read_sequences(path, id=str(steps.id), time=steps.time, values=steps.values or None, label=target, problem=problem).dataset()
 
 
 def divided(data: Dataset, own_test: Dataset | None, split: str, share: float | None, seed: int) -> tuple[Dataset, Dataset, str]:
@@ -148,11 +180,22 @@ def _not_for_images(model: Model, path: str) -> str:
     return f"{shown(path)} holds images, and the model was not trained on image files but on {known}"
 
 
-def open_inputs(model: Model, path: str) -> "np.ndarray | pl.DataFrame":
+def _steps_of(model: Model, path: str, target: str | None = None) -> Sequences:
+    """The sequences in a table file, whose columns have the names they had in training."""
+    steps = model.about.get("steps") or {}
+    if not steps.get("id"):
+        raise DataError("the model file does not say how its sequences stand in a table; use Model.predict in Python")
+    return read_sequences(table_file(path), id=steps["id"], time=steps["time"], values=steps["values"], label=target,
+                          classes=model.labels.names if model.labels else ())
+
+
+def open_inputs(model: Model, path: str) -> "np.ndarray | pl.DataFrame | Sequences":
     """Raw inputs from a table file or a .npy file. Raises DataError where the file does not fit the model."""
     if Path(path).suffix.lower() == ".npy":
         return open_array(path)
     preprocessor = model.preprocessor
+    if preprocessor.form == "sequences":
+        return _steps_of(model, path)
     if preprocessor.form == "images":
         shape = ", ".join(map(str, preprocessor.shape))
         raise DataError(f"the model was trained on arrays of shape (n, {shape}); give them as a .npy file")
@@ -211,6 +254,9 @@ def open_examples(model: Model, path: str, target: str | None) -> tuple[Any, np.
         raise DataError("the model file does not say what the target is called; name it with --target")
     if Path(path).suffix.lower() == ".npy":
         raise DataError(f"{shown(path)} holds no targets; evaluate expects a table file with the column {name!r}")
+    if model.preprocessor.form == "sequences":
+        sequences = _steps_of(model, path, name)
+        return sequences, np.asarray(sequences.y)
     kind = _target_kind(model)
     frame = data.read_columns(table_file(path), {**model.preprocessor.kinds, **({name: kind} if kind else {})})
     if name not in frame.columns:

@@ -11,6 +11,7 @@ import typer
 from deltarule.cli.opening import open_images, open_inputs, open_model
 from deltarule.cli.output import print_json
 from deltarule.cli.text import note
+from deltarule.data.sequences import Sequences
 from deltarule.errors import DeltaruleError
 from deltarule.files import write_atomically
 from deltarule.model import Model
@@ -44,6 +45,9 @@ def predict(
         if model.labels is not None:
             names.insert(2, "probability")
             columns.insert(2, _plain(outputs.max(axis=1)))
+    if isinstance(raw, Sequences):
+        names.insert(0, "sequence" if not model.about.get("steps") else str(model.about["steps"]["id"]))
+        columns.insert(0, list(raw.names))
     for text in notes:
         note(text)
     if out is not None:

@@ -15,7 +15,7 @@ import typer
 import deltarule
 from deltarule import automatic
 from deltarule.cli import INTERRUPTED
-from deltarule.cli.opening import divided, open_data
+from deltarule.cli.opening import Steps, divided, open_data
 from deltarule.cli.output import print_json, result_folder, together
 from deltarule.cli.text import INDENT, names_in, note, one_line, say, show_examination, size_in, units_in
 from deltarule.data import Dataset, Finding, audit
@@ -40,6 +40,9 @@ def train(
     target: Annotated[str | None, _option("The data", "COLUMN", "What to predict (default: the last column of the file).")] = None,
     problem: Annotated[str | None, _option("The data", "KIND", "classification or regression (default: seen from the target).")] = None,
     drop: Annotated[str | None, _option("The data", "COLUMNS", "Columns to leave out, separated by commas.")] = None,
+    id: Annotated[str | None, _option("The data", "COLUMN", "For sequences, one row for each step: which rows belong together.")] = None,
+    time: Annotated[str | None, _option("The data", "COLUMN", "When each step was: numbers or dates.")] = None,
+    values: Annotated[str | None, _option("The data", "COLUMNS", "What was measured in each step (default: all numbers).")] = None,
     split: Annotated[str, _option("The data", "HOW", "How the test rows are set apart: auto, random, stratified, group:COLUMN, "
                                                      "time:COLUMN or blocks:COLUMN,COLUMN.")] = "auto",
     test: Annotated[float | None, _option("The data", "SHARE", "Share of the rows kept for the test (default: 0.2).")] = None,
@@ -48,6 +51,7 @@ def train(
     channels: Annotated[int | None, _option("The data", "N", "Turn images into grey (1) or colour (3).")] = None,
     filters: Annotated[str | None, _option("The network", "FILTERS", "Filters of the convolutions, such as 16,32, or none.")] = None,
     hidden: Annotated[str | None, _option("The network", "UNITS", "Units of the hidden layers, such as 64,64, or none.")] = None,
+    recurrent: Annotated[str | None, _option("The network", "UNITS", "Units of the GRU layers that read sequences, such as 32.")] = None,
     activation: Annotated[str, _option("The network", "NAME", "Activation of the hidden layers.")] = "relu",
     dropout: Annotated[float | None, _option("The network", "RATE", "Share of the hidden units switched off in each step.")] = None,
     learning_rate: Annotated[float | None, _option("Training", "RATE", "Step size of Adam.")] = None,
@@ -61,15 +65,19 @@ def train(
 ) -> int:
     """Train a network on a data set, a table file or a folder of images, and test it on rows it never saw.
 
+    A table of sequences: deltarule train curves.csv --target class --id star --time t
+
     Architecture, loss and everything else that is not given is chosen from the data, with reasons.
     The folder then holds model.safetensors, report.html (open it in a browser) and history.csv.
     """
-    given = {"hidden": units_in(hidden), "filters": units_in(filters, "--filters", "filters"), "dropout": dropout,
+    given = {"hidden": units_in(hidden), "filters": units_in(filters, "--filters", "filters"),
+             "recurrent": units_in(recurrent, "--recurrent"), "dropout": dropout,
              "learning_rate": _rate(learning_rate), "epochs": epochs, "batch_size": batch_size, "patience": patience,
              "activation": activation}
     known_activation(activation)        # these raise for what no layer could take
     Dropout(dropout or 0.0)
-    data, own_test = open_data(source, target, problem, names_in(drop), data_dir, size_in(size), channels)
+    steps = Steps(id, time, names_in(values))
+    data, own_test = open_data(source, target, problem, names_in(drop), data_dir, size_in(size), channels, steps)
     train_part, test_part, how = divided(data, own_test, split, test, seed)
     findings = audit(train_part, test_part)
     choices = automatic.choose(Model.problem(train_part), **given)      # type: ignore[arg-type]
@@ -85,6 +93,8 @@ def train(
     answer = int(np.bincount(train_part.y).argmax()) if data.class_names else float(np.mean(train_part.y, dtype=np.float64))
     exam, notes = examine(model, test_part.x, test_part.y, answer)
     command, versions = _command(context), _versions()
+    if data.channels:
+        model.about["steps"] = steps.to_json() | {"values": list(data.channels[1:-1])}
     model.about |= {"command": command, "split": how, "versions": versions, "baseline": answer, "test": exam.to_json()}
     figures.join()
     record = Record(model, history, exam, data, (len(train_part), len(test_part)), how, findings,
@@ -150,7 +160,8 @@ def _write(folder: Path, record: Record) -> dict[str, str]:
 
 def _show_plan(data: Dataset, how: str, findings: tuple[Finding, ...], choices: automatic.Choices) -> None:
     kind = f"one of {len(data.class_names)} classes" if data.class_names else "a number"
-    shape = " x ".join(map(str, data.x.shape[1:])) + (" (height x width x channels)" if data.files else " columns")
+    shape = " x ".join(map(str, data.x.shape[1:])) + (
+        " (height x width x channels)" if data.files else " (steps x channels)" if data.channels else " columns")
     say("data", f"{data.name}: {len(data):,} {data.unit}s, {shape}, target {data.target_name!r} ({kind})")
     say("", data.source)
     for text in data.notes:

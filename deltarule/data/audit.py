@@ -47,7 +47,7 @@ def audit(train: Dataset, test: Dataset) -> tuple[Finding, ...]:
     >>> audit(told, test)[0].evidence
     "'proline' alone predicts 'class' in 100.0 % of the training rows, the best other column in 85.2 %"
     """
-    columns = {} if train.files else dict(_numbered_columns(train))     # one pixel of a photo means nothing by itself
+    columns = {} if train.files or train.channels else dict(_numbered_columns(train))     # one pixel of a photo means nothing by itself
     rules = (_repeated_rows(train, test), _given_away(train, columns), _classes(train), _idle_columns(columns))
     return tuple(sorted((finding for rule in rules for finding in rule), key=lambda finding: finding.level != "warning"))
 

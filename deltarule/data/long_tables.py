@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deltarule.data.delimited import RawTable, read_raw
-from deltarule.data.reading import first_true, target_of, typed
+from deltarule.data.reading import first_true, target_of, target_values, typed
 from deltarule.data.sequences import Sequences, some_names
 from deltarule.errors import DataError
 from deltarule.spec import nearest
@@ -20,12 +20,14 @@ DAY = 86_400e6      # microseconds
 
 
 def read_sequences(path: str | os.PathLike[str], *, id: str, time: str | None = None, values: Sequence[str] | None = None,
-                   label: str | None = None, differences: bool = False, problem: str | None = None) -> Sequences:
+                   label: str | None = None, differences: bool = False, problem: str | None = None,
+                   classes: Sequence[str] | None = None) -> Sequences:
     """The sequences in a table file (CSV, TSV, text or Parquet): rows with the same `id` are one sequence, sorted by `time`.
 
     `time` names a column of numbers or dates (then in days); with `differences` it holds the time since the row before, in the order of
     the file; without `time` rows follow one another in steps of 1. `values` name the columns measured (default: all other columns of
-    numbers). `label` is the column to predict, the same in every row of a sequence; `problem` as in `read_table`. Sequences come in the
+    numbers). `label` is the column to predict, the same in every row of a sequence; `problem` as in `read_table`;
+    `classes` are those that a model knows already (none: it predicts numbers), and labels must be among them. Sequences come in the
     order of the file. Raises DataError, naming file, line and column, for a missing column or value, two rows of a sequence at the
     same time, two labels in a sequence, and where every sequence has one row only.
 
@@ -52,7 +54,7 @@ def read_sequences(path: str | os.PathLike[str], *, id: str, time: str | None = 
     rows = [group[np.argsort(t[group], kind="stable")] for group in rows]
     found = found[order]
     _refuse_twins(raw, t, rows, found, time)
-    y, classes, reason = (None, None, []) if label is None else _labels(raw, frame[label], rows, found, problem)
+    y, classes, reason = (None, None, []) if label is None else _labels(raw, frame[label], rows, found, problem, classes)
     single = [str(name) for name, group in zip(found, rows, strict=True) if len(group) == 1]
     if len(single) == len(rows):
         raise DataError(f"{raw.file}: no value of {id!r} occurs twice, so every sequence would have one row; name the column that says "
@@ -133,7 +135,7 @@ def _refuse_twins(raw: RawTable, t: np.ndarray, rows: list[np.ndarray], names: n
 
 
 def _labels(raw: RawTable, column: "pl.Series", rows: list[np.ndarray], names: np.ndarray,
-            problem: str | None) -> tuple[np.ndarray, tuple[str, ...] | None, list[str]]:
+            problem: str | None, classes: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...] | None, list[str]]:
     """y, the names of the classes (None: numbers), and why it was taken so."""
     labels = _complete(raw, column, "label").to_numpy()
     firsts = np.array([group.min() for group in rows])
@@ -144,4 +146,6 @@ def _labels(raw: RawTable, column: "pl.Series", rows: list[np.ndarray], names: n
             raise DataError(f"{raw.where(row, column.name)}: sequence {str(name)!r} is {labels[row]!r} here and {labels[first]!r} before "
                             f"({before}); each sequence needs one label")
     few = dataclasses.replace(raw, lines=None if raw.lines is None else raw.lines[firsts])
+    if classes is not None:
+        return target_values(column[firsts.tolist()], tuple(classes) or None), tuple(classes) or None, []
     return target_of(few, column[firsts.tolist()], problem)

@@ -13,6 +13,8 @@ import numpy as np
 
 from deltarule.data.arrays import all_finite, as_array, as_features, is_frame, is_missing, unit_range
 from deltarule.data.columns import Column, as_polars, encode_column, fit_column, moments
+from deltarule.data.sequences import Sequences as Ragged
+from deltarule.data.steps import fit_steps, scale_steps
 from deltarule.errors import DataError, ModelFileError, ShapeError
 from deltarule.spec import nearest
 
@@ -24,9 +26,10 @@ class Preprocessor:
     """The way from raw inputs to what the network sees, as fitted on the training part by `Preprocessor.fit`.
 
     `form` is "array" (each column standardized), "images" (any array of more axes: one offset and range for all values, so that
-    the training part lies in 0 ... 1) or "table" (a DataFrame: see `Column`). `shape` is that of one row of raw inputs. `named` says
-    whether an array has column names, in which case a DataFrame with these columns is accepted too. `pictures` says that the images
-    come from `read_images`: bytes and 16-bit integers are first divided by the largest value of their type, as it does.
+    the training part lies in 0 ... 1), "sequences" (see `steps`) or "table" (a DataFrame: see `Column`). `shape` is that of one row of
+    raw inputs. `named` says whether an array has column names, in which case a DataFrame with these columns is accepted too. `pictures`
+    says that the images come from `read_images`: bytes and 16-bit integers are first divided by the largest value of their type, as it
+    does.
 
     >>> pre = Preprocessor.fit(np.array([[1.0, 5.0], [3.0, 5.0]]))
     >>> pre.transform([[2.0, 6.0]])
@@ -43,13 +46,14 @@ class Preprocessor:
 
     @classmethod
     def fit(cls, x: Any, feature_names: Sequence[str] | None = None, standardize: bool = True,
-            weights: np.ndarray | None = None, pictures: bool = False) -> "Preprocessor":
+            weights: np.ndarray | None = None, pictures: bool = False, channels: Sequence[str] = ()) -> "Preprocessor":
         """The rules for inputs like `x`: an array `(n, features)` or `(n, ...)`, or a polars or pandas DataFrame.
 
         Each column of numbers is standardized; columns of one kind, such as pixels, share one scale. `feature_names` name the columns of
         an array. Without `standardize` numbers keep their units. `weights` `(n,)`, all
         positive: a row of weight 2 counts like two rows in means, deviations, medians and frequencies. `pictures`: x is what `read_images`
-        gives; one mean and one deviation serve for all values, whatever their units. Raises DataError for values that are not finite in
+        gives; one mean and one deviation serve for all values, whatever their units. `channels`: x holds sequences as `Sequences.padded`
+        makes them, with these names of the last axis. Raises DataError for values that are not finite in
         an array (a DataFrame may have gaps), ShapeError for the wrong number of names.
 
         >>> import polars as pl
@@ -64,6 +68,8 @@ class Preprocessor:
             return cls("table", (frame.width,), columns, named=True)
         array = as_features(unit_range(as_array(x))) if pictures else _floats(x)
         shape = array.shape[1:]
+        if channels:
+            return cls("sequences", shape, fit_steps(array, tuple(channels)))
         if pictures:
             mean, scale = moments(array.reshape(-1, 1), rows_at_once=VALUES_AT_ONCE)
             return cls("images", shape, (Column("x", mean=float(mean[0]), scale=float(scale[0])),), pictures=True)
@@ -85,17 +91,18 @@ class Preprocessor:
     @property
     def output_names(self) -> tuple[str, ...]:
         """The names of the numbers that the network sees, one per column of `transform`; none for images."""
-        return () if self.form == "images" else tuple(name for column in self.columns for name in column.output_names)
+        names = () if self.form == "images" else tuple(name for column in self.columns for name in column.output_names)
+        return (*names, "there") if self.form == "sequences" else names
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """The shape of one row of what `transform` returns."""
-        return self.shape if self.form == "images" else (len(self.output_names),)
+        return self.shape if self.form == "images" else (*self.shape[:-1], len(self.output_names))
 
     @property
     def kinds(self) -> dict[str, str]:
         """Name and kind of each raw column, as `read_columns` takes them."""
-        return {} if self.form == "images" else {column.name: column.kind for column in self.columns}
+        return {} if self.form in ("images", "sequences") else {column.name: column.kind for column in self.columns}
 
     def transform(self, x: Any, dtype: str = "float32") -> np.ndarray:
         """What the network sees for raw inputs `x` (as those fitted): `(n, features)`, for images `(n, ...)`, of the given `dtype`.
@@ -115,6 +122,8 @@ class Preprocessor:
         notes: list[str] = []
         if self.form == "table":
             table = self._encode(x, notes, dtype)
+        elif self.form == "sequences":
+            table = scale_steps(self._array(self._padded(x, notes) if isinstance(x, Ragged) else x, notes), self.columns, dtype)
         else:
             array = self._array(x, notes)
             mean, scale = (np.array([getattr(column, part) for column in self.columns]) for part in ("mean", "scale"))
@@ -156,6 +165,16 @@ class Preprocessor:
             notes.append(f"{'column' if len(extra) == 1 else 'columns'} not used: {_names(extra)}")
         return frame.select(self.feature_names)
 
+    def _padded(self, x: Ragged, notes: list[str]) -> np.ndarray:
+        """Sequences as an array of as many steps as those fitted; what is longer is cut, and noted."""
+        steps = self.shape[0]
+        longer = [i for i, length in enumerate(x.lengths) if length > steps]
+        if longer:
+            names = [x.names[i] if x.names else str(i) for i in longer]
+            notes.append(f"{len(longer)} of {len(x)} sequences have more than {steps} steps; only the first {steps} are looked at: "
+                         f"{_names(names)}")
+        return x.first_steps(steps).padded(steps)
+
     def _array(self, x: Any, notes: list[str]) -> np.ndarray:
         """The array forms: numbers of the shape fitted, all finite."""
         if is_frame(x):
@@ -182,9 +201,10 @@ class Preprocessor:
             columns = tuple(Column(**{**entry, "levels": tuple(entry.get("levels", ()))}) for entry in data["columns"])
             result = cls(data["form"], tuple(int(size) for size in data["shape"]), columns, bool(data["named"]),
                          bool(data.get("pictures", False)))
-            known = result.form in ("array", "images", "table") and all(column.kind in _KINDS for column in columns)
+            known = result.form in ("array", "images", "sequences", "table") and all(column.kind in _KINDS for column in columns)
             finite = all(math.isfinite(v) for column in columns for v in (column.mean, column.scale, column.fill))
-            fitting = len(columns) == (1 if result.form == "images" else math.prod(result.shape))
+            count = {"images": 1, "sequences": 2 * result.shape[-1] - 3 if result.shape else 0}.get(result.form, math.prod(result.shape))
+            fitting = len(columns) == count and (result.form != "sequences" or (len(result.shape) == 2 and columns[0].fill > 0))
             fitting = fitting and (not result.pictures or (result.form == "images" and len(result.shape) == 3))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelFileError(f"the preprocessing of the model file is damaged ({error!r}); save the model again") from None

@@ -71,6 +71,11 @@ class Sequences:
             y=None if self.y is None else self.y[chosen], names=tuple(self.names[i] for i in chosen) if self.names else (),
             facts={key: fact[chosen] for key, fact in self.facts.items()})
 
+    def first_steps(self, steps: int) -> "Sequences":
+        """The same, each cut behind its first `steps` steps."""
+        return dataclasses.replace(self, times=tuple(times[:steps] for times in self.times),
+                                   values=tuple(values[:steps] for values in self.values))
+
     def split(self, test: float = 0.2, seed: int = 0) -> tuple["Sequences", "Sequences"]:
         """Two parts at random, `(train, test)`, every class in its share on both sides. Raises DataError where one side would be empty."""
         if self.y is not None and self.class_names is not None:

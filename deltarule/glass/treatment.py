@@ -22,6 +22,11 @@ def treatments(preprocessor: Preprocessor) -> list[tuple[str, str, str]]:
                 ("channels", "image", {1: "1, grey", 3: "3, colour"}.get(channels, str(channels))),
                 ("raw values", "number", "bytes / 255, 16-bit integers / 65535, floats as they are"),
                 ("all values", "number", centred)]
+    if preprocessor.form == "sequences":
+        time, *columns = preprocessor.columns
+        return [(time.name, "number", f"(ln(1 + time / {time.fill:.4g}) - {time.mean:.4g}) / {time.scale:.4g}"),
+                *((column.name, "number", f"(mean of the sequence - {column.mean:.4g}) / {column.scale:.4g}" if i % 2 else
+                   f"(value - mean of the sequence) / {column.scale:.4g}") for i, column in enumerate(columns))]
     return [(column.name, column.kind, _treatment(column)) for column in preprocessor.columns]
 
 

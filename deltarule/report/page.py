@@ -183,7 +183,7 @@ def _class_table(exam: Examination) -> Html:
     rows = [(name, f"{p:.3f}", f"{r:.3f}", f"{f:.3f}", f"{n:,}") for name, p, r, f, n in zip(exam.classes or (), *columns, strict=True)]
     mean = exam.scores["macro"]
     rows.append(("mean of the classes", f"{mean['precision']:.3f}", f"{mean['recall']:.3f}", f"{mean['f1']:.3f}", f"{len(exam.y):,}"))
-    return table(("class", "precision", "recall", "F1", "test rows" if exam.unit == "row" else "images"), rows, numeric=1)
+    return table(("class", "precision", "recall", "F1", "test rows" if exam.unit == "row" else f"{exam.unit}s"), rows, numeric=1)
 
 
 def _number_answers(exam: Examination) -> Html:
@@ -202,7 +202,8 @@ def _data(record: Record) -> Html:
     data, (trained, tested) = record.data, record.rows
     classes = f"{len(data.class_names)} classes" if data.class_names else "a number"
     shape = " x ".join(map(str, data.x.shape[1:]))
-    inputs = f"images, {shape} (height x width x channels)" if data.files else f"{shape} columns"
+    inputs = f"images, {shape} (height x width x channels)" if data.files else \
+        f"sequences, {shape} (steps x channels): {', '.join(data.channels)}" if data.channels else f"{shape} columns"
     facts = [("Source", data.source), (f"{data.unit.capitalize()}s", f"{trained + tested:,}: {trained:,} to train on, {tested:,} to test"),
              ("Division", record.split), ("Inputs", inputs), ("Target", f"{data.target_name}, {classes}")]
     parts = [tag("dl", *(tag("div", tag("dt", name), tag("dd", text)) for name, text in facts))]
@@ -213,8 +214,8 @@ def _data(record: Record) -> Html:
 
 
 def _findings(findings: Sequence[Finding], unit: str) -> Html:
-    if not findings and unit == "image":
-        return tag("p", "Nothing suspicious: no test image stands in the training part, no class is rare.")
+    if not findings and unit != "row":
+        return tag("p", f"Nothing suspicious: no test {unit} stands in the training part, no class is rare.")
     if not findings:
         return tag("p", "Nothing suspicious: no test row stands in the training part, no column gives the target away, "
                    "no class is rare, no column is constant or repeated.")

@@ -1,0 +1,82 @@
+"""The command line on tables of sequences, from training to predictions, and its answers to missing and wrong options."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from deltarule.cli import main
+
+
+def table(path, n, seed, label=True):
+    """Sequences that rise or fall, under noise, of 4 to 9 steps."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        kind = i % 2
+        t = np.cumsum(rng.uniform(0.5, 1.5, rng.integers(4, 10)))
+        for time, value in zip(t, rng.normal() + (2 * kind - 1) * t + 0.1 * rng.normal(size=len(t)), strict=True):
+            rows.append((f"s{i}", time, value, ("falls", "rises")[kind]))
+    frame = pl.DataFrame(rows, schema=["name", "t", "v", "kind"], orient="row")
+    (frame if label else frame.drop("kind")).write_csv(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sequences")
+    curves = table(folder / "curves.csv", 60, 0)
+    assert main(["train", curves, "--target", "kind", "--id", "name", "--time", "t", "--out", str(folder / "run"), "--epochs", "12",
+                 "--quiet"]) == 0
+    return folder
+
+
+def test_a_table_of_sequences_is_learnt_and_reported(trained, capsys):
+    page = (trained / "run" / "report.html").read_text()
+    for text in ("60: 48 to train on, 12 to test", "sequences, 9 x 3 (steps x channels): t since the step before, v, there", "GRU 32",
+                 "no test sequence stands in the training part", "(value - mean of the sequence)"):
+        assert text in page
+    assert main(["inspect", str(trained / "run" / "model.safetensors")]) == 0
+    assert "--target kind --id name --time t" in " ".join(capsys.readouterr().out.split())
+
+
+def test_new_sequences_are_predicted_by_name(trained, tmp_path, capsys):
+    new = table(tmp_path / "new.csv", 20, 1, label=False)
+    assert main(["predict", str(trained / "run" / "model.safetensors"), new]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "name,prediction"
+    said = dict(line.split(",") for line in lines[1:])
+    assert list(said) == [f"s{i}" for i in range(20)]
+    assert np.mean([said[f"s{i}"] == ("falls", "rises")[i % 2] for i in range(20)]) >= 0.9
+
+
+def test_sequences_with_answers_are_evaluated(trained, tmp_path, capsys):
+    answered = table(tmp_path / "answered.csv", 20, 2)
+    assert main(["evaluate", str(trained / "run" / "model.safetensors"), answered, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["accuracy"] >= 0.9
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--target", "kind", "--time", "t"],
+     "--time is for tables of sequences; name with --id the column that says which rows belong together"),
+    (["--target", "kind", "--values", "v"], "--values is for tables of sequences; name with --id"),
+    (["--id", "name"], "--target is missing: which column says what each sequence is?"),
+    (["--target", "kind", "--id", "nmae"], "has no column 'nmae'; did you mean 'name'?"),
+    (["--target", "kind", "--id", "name", "--drop", "v"], "--drop is for tables of rows; name the columns that are measured with --values"),
+    (["--target", "kind", "--id", "v"], "no value of 'v' occurs twice, so every sequence would have one row"),
+    (["--target", "kind", "--id", "name", "--recurrent", "x"], "--recurrent expected whole numbers of units separated by commas"),
+])
+def test_mistakes(trained, capsys, options, message):
+    assert main(["train", str(trained / "curves.csv"), *options]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_sequences_are_for_files_and_models_of_them(trained, tmp_path, capsys):
+    assert main(["train", "iris", "--id", "name"]) == 2
+    assert "--id is for table files that hold sequences, one row for each step; iris is none" in capsys.readouterr().err
+    (tmp_path / "other.csv").write_text("name,v\na,1\na,2\n")
+    assert main(["predict", str(trained / "run" / "model.safetensors"), str(tmp_path / "other.csv")]) == 2
+    assert "has no column 't'" in capsys.readouterr().err
