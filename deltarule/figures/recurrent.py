@@ -14,6 +14,7 @@ from deltarule.glass.trace import LayerTrace, Trace
 from deltarule.layers.recurrent import Recurrent
 
 MOST = 4        # units that are drawn unless chosen: more lines are not told apart
+NOTHING = 1e-15     # of a gradient: what is below is not drawn
 GATES = ("input_gate", "forget_gate", "output_gate", "reset_gate", "update_gate")
 VALUES = ("preactivation", "candidate", "cell", "state")
 NAMES = {"preactivation": "pre-activation a", "candidate": "candidate", "cell": "cell c", "state": "state h"}
@@ -83,6 +84,8 @@ def gradient_lag(curves: Mapping[str, ArrayLike]) -> Any:
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
+    if ax.get_ylim()[0] < NOTHING:
+        ax.set_ylim(bottom=NOTHING)
     ax.set_xlabel("lag: steps back from the last one")
     ax.set_ylabel("size of the gradient, last step = 1")
     ax.legend(frameon=False, fontsize=9)

@@ -54,5 +54,7 @@ TOPICS: dict[int, Topic] = {
     34: Topic(IMAGES, "a hierarchy of representations: pixels, edges, motifs, objects", "P"),
     35: Topic(IMAGES, "semantic and instance segmentation; atoms in microscope images", "H"),
     36: Topic(IMAGES, "the classes of galaxies", "P"),
+    37: Topic(SEQUENCES, "the recurrent network with U, V, W; backpropagation through time; why it is hard to train", "P N"),
+    38: Topic(SEQUENCES, "LSTM and GRU: input, forget and output gate, cell state; both ways, stacked, variable length", "P N"),
     39: Topic(SEQUENCES, "attention, many heads, places, transformers", "N"),
 }
