@@ -26,17 +26,17 @@ SOLVED = 0.01
 def teach(board: Board) -> None:
     """The same training for three kinds of units; how far back their errors reach; what the gates of the LSTM do at the marked steps."""
     train, test = dr.data.adding(SEQUENCES, seed=0), dr.data.adding(1000, seed=1)
-    y, wanted = train.y[:, None], test.y[:, None]
+    x, y, x_new, wanted = np.asarray(train.x), train.y[:, None], np.asarray(test.x), test.y[:, None]
     steps = EPOCHS * -(-SEQUENCES // BATCH)
-    board.say(f"{SEQUENCES:,} sequences to learn from, {len(test.x):,} others to test; {UNITS} units and one output; {EPOCHS} epochs, "
+    board.say(f"{SEQUENCES:,} sequences to learn from, {len(x_new):,} others to test; {UNITS} units and one output; {EPOCHS} epochs, "
               f"{steps} steps of {BATCH} sequences, with a rate that rises to 0.02 and falls again, gradients clipped to length 1.")
     board.number("squared error of always answering 1", float(np.mean((wanted - 1) ** 2)), near(1 / 6, 0.02))
     curves, traces = {}, {}
     for name, kind in KINDS.items():
         net = learner(kind, seed=0)
-        history = train_it(net, train.x, y, validation=(test.x, wanted))
-        error = net.evaluate(test.x, wanted)["loss"]
-        curves[name], traces[name] = history["val_loss"], net.trace(test.x, wanted)
+        history = train_it(net, x, y, validation=(x_new, wanted))
+        error = net.evaluate(x_new, wanted)["loss"]
+        curves[name], traces[name] = history["val_loss"], net.trace(x_new, wanted)
         board.number(f"{name}: squared error on new sequences", error, at_least(0.1) if name == "plain" else at_most(SOLVED))
     board.say("The plain network does not solve it at smaller rates either: with 0.001, 0.003 and 0.005 in place of 0.02 its error stayed "
               "at 0.158 to 0.160 over 12 epochs.")
@@ -49,7 +49,7 @@ def teach(board: Board) -> None:
         board.number(f"{name}: left of the error after 50 steps, relative to that of the plain network", left[name] / left["plain"],
                      at_least(10))
     board.figure("lag", dr.figures.gradient_lag(lags), "the size of dL/dh_t (LSTM: dL/dc_t) against the steps that the error has come back")
-    _gates(board, traces["LSTM"], test.x, wanted)
+    _gates(board, traces["LSTM"], x_new, wanted)
 
 
 def learner(kind: Any, seed: int) -> dr.Network:

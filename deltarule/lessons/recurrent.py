@@ -6,6 +6,8 @@ first. There every step multiplies the error by W and by the slopes: after many 
 networks hardly learn what lies far back.
 """
 
+from typing import Any
+
 import numpy as np
 
 import deltarule as dr
@@ -47,7 +49,7 @@ def _by_hand(board: Board) -> None:
     net = dr.Network([dr.SimpleRNN(1), dr.Dense(1)], (3, 1), dtype="float64")
     net.params = {"simple_rnn_1": {"weights": np.eye(1), "recurrent": {"weights": np.array([[0.5]])}, "bias": np.zeros(1)},
                   "dense_1": {"weights": np.array([[2.0]]), "bias": np.zeros(1)}}
-    trace = net.trace([[[1.0], [0.0], [-1.0]]], [[1.0]], loss="quadratic")
+    trace: Any = net.trace([[[1.0], [0.0], [-1.0]]], [[1.0]], loss="quadratic")
     unit = trace["simple_rnn_1"]
     found = {"a": unit.preactivation, "h": unit.taps["state"], "dL/dh": unit.deltas["state"], "delta": unit.delta}
     board.say("By hand: one unit, tanh, U = 1, W = 1/2, V = 2, no biases, x = (1, 0, -1). Forward: a_1 = 1, h_1 = tanh 1 = 0.7616; a_2 = 0 "
@@ -70,7 +72,7 @@ def _against_the_textbook(board: Board) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(4, 5, 2)), rng.normal(size=(4, 5, 2))
     net = dr.Network([dr.SimpleRNN(3, return_sequences=True), dr.Dense(2)], (5, 2), seed=1, dtype="float64")
-    trace = net.trace(x, y, loss="mse")
+    trace: Any = net.trace(x, y, loss="mse")
     first, last = net.params["simple_rnn_1"], net.params["dense_1"]
     theta = {"U": first["weights"], "W": first["recurrent"]["weights"], "b": first["bias"], "V": last["weights"], "c": last["bias"]}
     run = dr.textbook.rnn_forward(theta, x)
@@ -122,7 +124,8 @@ def _clipping(board: Board) -> None:
         net.params["simple_rnn_1"] = {"weights": np.eye(1), "recurrent": {"weights": np.array([[w]])}, "bias": np.zeros(1)}
         return net
 
-    slope = fresh().trace(impulse, target, loss="quadratic")["simple_rnn_1"].gradients["recurrent/weights"].item()
+    trace: Any = fresh().trace(impulse, target, loss="quadratic")
+    slope = trace["simple_rnn_1"].gradients["recurrent/weights"].item()
     board.say(f"Explosions are met by clipping: a gradient longer than a given length is shortened to it, its direction stays (Pascanu, "
               f"Mikolov and Bengio 2013). One linear unit, w = {w}, x = (1, 0, 0, ...), {T} steps: h = w^{T - 1} = {w ** (T - 1):.1f} "
               f"should be {y}, and dL/dw = {T - 1} w^{T - 2} (w^{T - 1} - {y}) is a cliff:")
