@@ -111,10 +111,12 @@ if TYPE_CHECKING:
     from deltarule.seeing import saliency as saliency
     from deltarule.seeing import top_patches as top_patches
     from deltarule.streaming import Stream as Stream
+    from deltarule.translation import translate as translate
 
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
          "check": "deltarule.preflight", "generate": "deltarule.generation", "saliency": "deltarule.seeing",
-         "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing", "Stream": "deltarule.streaming"}
+         "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing", "translate": "deltarule.translation",
+         "Stream": "deltarule.streaming"}
 _MODULES = ("figures", "lessons", "models", "segmentation", "textbook")
 
 

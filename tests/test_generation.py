@@ -76,7 +76,7 @@ def test_text_is_read_encoded_and_cut(tmp_path):
 def test_classifier_of_sequences_learns_which_number_is_there():
     x = np.random.default_rng(0).integers(0, 4, (600, 6))
     y = (x == 2).any(axis=1).astype(int)
-    net = dr.models.transformer(4, 6, 2, width=16, heads=2, blocks=1)
+    net = dr.models.sequence_classifier(4, 6, 2, width=16, heads=2, blocks=1)
     net.fit(x[:500], y[:500], optimizer=dr.Adam(0.01), epochs=10, progress=False)
     assert net.evaluate(x[500:], y[500:])["accuracy"] > 0.95
 
@@ -114,7 +114,8 @@ TRACE = NET.trace(np.zeros((1, 6)))
     (lambda: dr.data.windows([0.5, 1], 1), ShapeError, r"windows expected whole numbers of shape \(n,\), received float64 of shape \(2,\)"),
     (lambda: dr.data.windows([0, 1, 2], 1, step=0), DeltaruleError, r"step expected a whole number from 1 on, received 0"),
     (lambda: dr.models.language_model(5, 0), DeltaruleError, r"language_model expected length to be a whole number from 1 on, received 0"),
-    (lambda: dr.models.transformer(5, 4, 0), DeltaruleError, r"transformer expected classes to be a whole number from 1 on, received 0"),
+    (lambda: dr.models.sequence_classifier(5, 4, 0), DeltaruleError,
+     r"sequence_classifier expected classes to be a whole number from 1 on, received 0"),
     (lambda: dr.figures.attention(3, "x"), DeltaruleError, r"attention expected what net\.trace\(x\) returns, received int"),
     (lambda: dr.figures.attention(TRACE, "dense_1"), DeltaruleError,
      r"dense_1 \(Dense\) has no attention weights; transformer_encoder_1/attention has"),

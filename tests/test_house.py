@@ -23,7 +23,7 @@ FLOORS = [
     {"training", "glass"},
     {"arguments"},
     {"network"},
-    {"figures", "models", "seeing", "generation", "streaming"},
+    {"figures", "models", "seeing", "generation", "translation", "streaming"},
     {"automatic"},
     {"model"},
     {"examination"},

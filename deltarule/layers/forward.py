@@ -31,7 +31,7 @@ def plan(layer: Layer, input_shape: tuple[int, ...], dtype: str = "float32", inp
         layer(x, Scope(training))
         found.visits.clear()
         predicting = Pass({}, dtype=dtype, plan=found)
-        output = _output(layer(x, Scope(predicting)), predicting)
+        output = output_of(layer(x, Scope(predicting)), predicting)
         activation.append(output.activation)
         return output._replace(activation=None)
 
@@ -49,7 +49,7 @@ def forward(layer: Layer, params: Tree, state: Tree, x: Array, *, dtype: str = "
     images may stay uint8 in memory.
     """
     run = Pass(params, state, key, training, dtype, counted=counted, taps=taps, probes=probes, seen=seen)
-    output = _output(layer(as_floats(x, dtype), Scope(run)), run)
+    output = output_of(layer(as_floats(x, dtype), Scope(run)), run)
     return output, merged(state, run.new_state)
 
 
@@ -80,7 +80,8 @@ def shapes(plans: dict[str, tuple[Any, tuple[int, ...]]]) -> Tree:
     return unflatten({path: shape for path, (_, shape) in plans.items()})
 
 
-def _output(h: Array, run: Pass) -> Output:
+def output_of(h: Array, run: Pass) -> Output:
+    """What the last layer of a run gave, with the pre-activation and the name of its activation where that is its last act."""
     if run.link is not None and run.link.h is h:
         return Output(h, run.link.a, run.link.activation if isinstance(run.link.activation, str) else None)
     return Output(h)

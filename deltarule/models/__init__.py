@@ -6,4 +6,5 @@ from deltarule.models.perceptron import mlp as mlp
 from deltarule.models.residual import resnet as resnet
 from deltarule.models.segmentation import unet as unet
 from deltarule.models.transformer import language_model as language_model
+from deltarule.models.transformer import sequence_classifier as sequence_classifier
 from deltarule.models.transformer import transformer as transformer

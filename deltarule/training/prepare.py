@@ -39,8 +39,15 @@ def inputs(x: Any, input_shape: tuple[int, ...], dtype: str, what: str = "x", pa
         features = _side_by_side(x, dtype, what, parts)
     else:
         features = _shaped(as_features(x, dtype, what, keep_integers=True), input_shape, what)
-    for part in parts:
-        _check_part(features.reshape(len(features), -1)[:, part.begin:part.end].reshape(-1, *part.shape), part, _called(what, part))
+        for part in parts:
+            _check_part(features.reshape(len(features), -1)[:, part.begin:part.end].reshape(-1, *part.shape), part, _called(what, part))
+    return features
+
+
+def one_part(x: Any, part: Part, dtype: str, what: str) -> np.ndarray:
+    """One part of rows alone (n, *shape), checked as `inputs` does."""
+    features = _shaped(as_features(x, dtype, what), part.shape, what)
+    _check_part(features, part, what)
     return features
 
 
@@ -48,7 +55,7 @@ def _side_by_side(x: Mapping[str, Any], dtype: str, what: str, parts: tuple[Part
     names = [part.name for part in parts]
     if set(x) != set(names):
         raise DataError(f"{what} expected the parts {' and '.join(names)}, received {', '.join(map(str, x)) or 'none'}")
-    arrays = [_shaped(as_features(x[part.name], dtype, _called(what, part)), part.shape, _called(what, part)) for part in parts]
+    arrays = [one_part(x[part.name], part, dtype, _called(what, part)) for part in parts]
     rows = [len(array) for array in arrays]
     if len(set(rows)) > 1:
         received = " and ".join(f"{n} of {name}" for n, name in zip(rows, names, strict=True))
