@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from peers import PEERS, found
 
 UPDATES, REST = 20, 0.5
+TURN = 2.0      # seconds that a turn takes, where an epoch is not longer
 OURS = "deltarule"
 
 
@@ -93,16 +94,18 @@ def compare(workload, peers, repeats, say=print):
                 side.stop()
                 raise Broken(f"after {UPDATES} updates its loss is {loss:.5f}, ours {results[OURS]['loss']:.5f}")
             side.ask("train", 1)        # compiles
+            epochs = min(workload.epochs, max(1, round(TURN / side.ask("train", 1))))
         except Broken as error:
             if peer == OURS:
                 raise
             say(f"  {peer}: not measured, {error}")
             results[peer] = {"failed": str(error)}
             continue
-        sides[peer], results[peer] = side, {"setting": setting, "loss": loss, "seconds": []}
+        sides[peer], results[peer] = side, {"setting": setting, "loss": loss, "epochs": epochs, "seconds": []}
     for _ in range(repeats):
         for peer, side in sides.items():
-            results[peer]["seconds"].append(side.ask("train", workload.epochs) / workload.epochs / workload.steps)
+            epochs = results[peer]["epochs"]
+            results[peer]["seconds"].append(side.ask("train", epochs) / epochs / workload.steps)
     for peer, side in sides.items():
         results[peer]["memory"] = side.ask("memory")
         side.stop()
@@ -114,8 +117,11 @@ def compare(workload, peers, repeats, say=print):
 def machine():
     """What the numbers are measured on: processor, versions, and the best rate of a large matrix product in JAX (GFLOP/s)."""
     names = ("deltarule", "jax", "torch", "keras", "flax", "optax", "scikit-learn", "numpy")
+    side = Process(OURS, None)
+    rate = side.ask("product")
+    side.stop()
     return {"date": time.strftime("%Y-%m-%d"), "processor": processor(), "cores": os.cpu_count(), "python": platform.python_version(),
-            "versions": {name: found for name in names if (found := installed(name))}, "product_gflops": Process(OURS, None).ask("product")}
+            "versions": {name: found for name in names if (found := installed(name))}, "product_gflops": rate}
 
 
 def processor():

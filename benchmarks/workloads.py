@@ -24,7 +24,7 @@ class Workload:
     batch: int
     rows: int
     wanted: dict = field(default_factory=dict)
-    epochs: int = 1                 # in one timed call
+    epochs: int = 1                 # in one timed call, where they take less than a turn
     optimizer: str = "adam"
     rate: float = 1e-3
     quadratic: bool = False
@@ -95,21 +95,21 @@ def _resnet():
 
 def _recurrent(name, title, kind, units, steps, batch, rows, wanted):
     # PyTorch and Keras give a GRU's gates two biases, which learn the same, twice as fast: its losses agree less well
-    return Workload(name, title, (n.Recurrent(kind, units), n.Dense(10)), (steps, 28), 10, batch, rows, {"PyTorch eager": wanted},
+    return Workload(name, title, (n.Recurrent(kind, units), n.Dense(10)), (steps, 28), 10, batch, rows, {"PyTorch eager": wanted}, epochs=6,
                     agreement=5e-2 if kind == "gru" else 1e-2)
 
 
 _MNIST, _TORCH = (28, 28, 1), "PyTorch eager"
 WORKLOADS = {workload.name: workload for workload in (
     Workload("nielsen", "784-30-10 sigmoid, SGD, batch 10", (n.Dense(30, "sigmoid"), n.Dense(10)), (784,), 10, 10, 60_000, {_TORCH: 5.0},
-             optimizer="sgd", rate=3.0, quadratic=True),
+             optimizer="sgd", rate=3.0, quadratic=True, epochs=10),
     Workload("mlp", "784-512-512-10 ReLU, Adam, batch 128", (n.Dense(512, "relu"), n.Dense(512, "relu"), n.Dense(10)), (784,), 10, 128,
-             60_000, {_TORCH: 1.8}),
+             60_000, {_TORCH: 1.8}, epochs=3),
     Workload("table", "20-64-64-3 ReLU, Adam, batch 32", (n.Dense(64, "relu"), n.Dense(64, "relu"), n.Dense(3)), (20,), 3, 32, 2_000,
              epochs=100),
-    Workload("lenet5", "LeNet-5 (ReLU, max pooling), 28x28x1", _lenet("relu", "max"), _MNIST, 10, 128, 120 * 128, {_TORCH: 2.5}, epochs=4,
+    Workload("lenet5", "LeNet-5 (ReLU, max pooling), 28x28x1", _lenet("relu", "max"), _MNIST, 10, 128, 120 * 128, {_TORCH: 2.5}, epochs=8,
              sixth=True),
-    Workload("lenet5-1998", "LeNet-5 (tanh, average pooling), 28x28x1", _lenet("tanh", "mean"), _MNIST, 10, 128, 120 * 128, epochs=3,
+    Workload("lenet5-1998", "LeNet-5 (tanh, average pooling), 28x28x1", _lenet("tanh", "mean"), _MNIST, 10, 128, 120 * 128, epochs=8,
              sixth=True),
     Workload("cnn3", "Conv 32, Conv 64 (3x3), Pool, Dense 128", _cnn(3, "valid"), _MNIST, 10, 128, 48 * 128, {_TORCH: 1.5}, sixth=True),
     Workload("cnn5", "the same with 5x5 kernels, padding same", _cnn(5, "same"), _MNIST, 10, 128, 30 * 128, {_TORCH: 1.4}, sixth=True),
