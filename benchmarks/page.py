@@ -122,7 +122,7 @@ def _figure(training, peers):
 
 def _scaling_figure(scaling):
     plt = pyplot()
-    figure, axes = plt.subplots(2, len(scaling), figsize=(3.0 * len(scaling), 6), layout="constrained")
+    figure, axes = plt.subplots(2, len(scaling), figsize=(3.0 * len(scaling), 6), layout="constrained", squeeze=False)
     for column, (title, found) in enumerate(scaling.items()):
         for row, (quantity, unit, times) in enumerate((("seconds", "time of a step (ms)", 1e3), ("memory", "peak memory (MB)", 1))):
             for peer, colour, mark in ((OURS, COLOURS[0], "o"), (TORCH, COLOURS[1], "s")):
