@@ -29,6 +29,7 @@ from deltarule.layers import Activation as Activation
 from deltarule.layers import AdaptiveAveragePool as AdaptiveAveragePool
 from deltarule.layers import AdaptiveMaxPool as AdaptiveMaxPool
 from deltarule.layers import AttentionPooling as AttentionPooling
+from deltarule.layers import AttentiveLSTM as AttentiveLSTM
 from deltarule.layers import AveragePool1D as AveragePool1D
 from deltarule.layers import AveragePool2D as AveragePool2D
 from deltarule.layers import AveragePool3D as AveragePool3D

@@ -65,6 +65,7 @@ EXAMPLES = {    # one of every layer class, with the shape of a row that it take
     dr.TransformerDecoder: (dr.EncoderDecoder(dr.Dense(3, "tanh"), dr.TransformerDecoder(2, hidden=5), (5, 2), (3, 4)), (22,)),
     dr.AttentionPooling: (dr.AttentionPooling(5), (3, 2)),
     dr.EncoderDecoder: (dr.EncoderDecoder(dr.Conv2D(3, 2), dr.MultiHeadAttention(1, 2, cross=True), (3, 2, 2), (5, 2)), (22,)),
+    dr.AttentiveLSTM: (dr.EncoderDecoder(dr.Conv1D(3, 2, "tanh"), dr.AttentiveLSTM(2, size=3), (4, 2), (3, 2)), (14,)),
     dr.TimeDistributed: (dr.TimeDistributed([dr.Conv1D(3, 2, "tanh"), dr.GlobalMaxPool()]), (3, 5, 2)),
 }
 CASES = pytest.mark.parametrize(("layer", "shape"), EXAMPLES.values(), ids=[cls.__name__ for cls in EXAMPLES])

@@ -571,6 +571,62 @@ def encoder_decoder(layer, params, state, x, training):
     return h, back
 
 
+@twin(dr.AttentiveLSTM)
+def attentive_lstm(layer, params, state, x, training):
+    """Step by step, and back: through the LSTM, through what was looked at, through the scores, into the memory and the state before."""
+    memory, units, inputs = MEMORIES[-1], layer.units, x.shape[-1]
+    m, T = memory.m, x.shape[1]
+    U, W, b = params["weights"], params["recurrent"]["weights"], params["bias"]
+    at = params["attention"]
+    W_m, W_h, v = at["memory"]["weights"], at["state"]["weights"], at["score"]["weights"][:, 0]
+    mean = m.mean(axis=1)
+    begun = np.tanh(mean @ params["initial"]["weights"] + params["initial"]["bias"])
+    h, c, steps = begun[:, :units], begun[:, units:], []
+    for t in range(T):
+        r = np.tanh(m @ W_m + at["bias"] + (h @ W_h)[:, None])
+        A = textbook.softmax(r @ v)
+        z = np.einsum("np,npd->nd", A, m)
+        given = np.concatenate([x[:, t], z], axis=1)
+        a = given @ U + h @ W + b
+        i, f, o = (1 / (1 + np.exp(-part)) for part in np.split(a, 4, axis=1)[:3])
+        g = np.tanh(a[:, 3 * units:])
+        before, c = (h, c), f * c + i * g
+        h = o * np.tanh(c)
+        steps.append((before, r, A, given, (i, f, o, g), c, h))
+
+    def back(dh_out):
+        found = dict.fromkeys(("weights", "recurrent/weights", "bias", "attention/memory/weights", "attention/bias",
+                               "attention/state/weights", "attention/score/weights", "initial/weights", "initial/bias"), 0)
+        dx, dm, dh, dc = np.zeros_like(x), np.zeros_like(m), 0.0, 0.0
+        for t in reversed(range(T)):
+            (h_before, c_before), r, A, given, (i, f, o, g), c, _ = steps[t]
+            dh = dh + dh_out[:, t]
+            dc = dc + dh * o * (1 - np.tanh(c)**2)
+            delta = np.concatenate([dc * g * i * (1 - i), dc * c_before * f * (1 - f), dh * np.tanh(c) * o * (1 - o),
+                                    dc * i * (1 - g**2)], axis=1)
+            found["weights"] += given.T @ delta
+            found["recurrent/weights"] += h_before.T @ delta
+            found["bias"] += delta.sum(axis=0)
+            d_given = delta @ U.T
+            dx[:, t], dz, dh, dc = d_given[:, :inputs], d_given[:, inputs:], delta @ W.T, dc * f
+            dA = np.einsum("npd,nd->np", m, dz)
+            de = A * (dA - np.sum(A * dA, axis=1, keepdims=True))
+            ds = de[..., None] * v * (1 - r**2)
+            found["attention/score/weights"] += np.einsum("npk,np->k", r, de)[:, None]
+            found["attention/memory/weights"] += np.einsum("npd,npk->dk", m, ds)
+            found["attention/bias"] += ds.sum(axis=(0, 1))
+            found["attention/state/weights"] += h_before.T @ ds.sum(axis=1)
+            dm += A[..., None] * dz[:, None] + ds @ W_m.T
+            dh = dh + ds.sum(axis=1) @ W_h.T
+        first = np.concatenate([dh, dc], axis=1) * (1 - begun**2)
+        found["initial/weights"], found["initial/bias"] = mean.T @ first, first.sum(axis=0)
+        dm += (first @ params["initial"]["weights"].T)[:, None] / m.shape[1]
+        memory.dm = memory.dm + dm
+        return dx, found
+
+    return np.stack([step[-1] for step in steps], axis=1), back
+
+
 @twin(dr.TimeDistributed)
 def time_distributed(layer, params, state, x, training):
     """A loop over the steps, whose gradients add up."""

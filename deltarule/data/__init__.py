@@ -15,6 +15,7 @@ from deltarule.data.photometry import galaxy_catalogue
 from deltarule.data.pieces import pieces
 from deltarule.data.preprocessing import Labels, Preprocessor, TargetScaler
 from deltarule.data.reading import read_columns, read_table, target_values
+from deltarule.data.scenes import Scenes, scenes
 from deltarule.data.sequences import Sequences
 from deltarule.data.sources import breast_cancer, circles, diabetes, digits, iris, load, names, spiral, two_moons, wine, xor
 from deltarule.data.storrie_lombardi import storrie_lombardi
@@ -32,5 +33,5 @@ __all__ = [
     "breast_cancer", "diabetes", "digits", "iris", "mnist", "wine", "load", "names",
     "galaxies", "galaxy_catalogue", "storrie_lombardi",
     "Buckets", "Sequences", "buckets", "adding", "copying", "damped_tones", "light_curves", "melodies", "reversing",
-    "Micrographs", "atoms", "circles", "spiral", "two_moons", "xor",
+    "Micrographs", "Scenes", "atoms", "scenes", "circles", "spiral", "two_moons", "xor",
 ]

@@ -269,7 +269,7 @@ _RULES: tuple[tuple[Any, Callable[[Any, Space], Reach]], ...] = (
     ((layers.Dense, layers.LayerNorm), _features), (layers.Activation, _function),
     ((layers.GlobalAveragePool, layers.GlobalMaxPool, layers.GroupNorm, layers.Bidirectional,
       layers.AttentionPooling), lambda layer, shape: ALL),
-    (Recurrent, _running),
+    (Recurrent, _running), (layers.AttentiveLSTM, lambda layer, shape: (Running(shape[0], False),)),
     ((layers.Flatten, layers.Reshape), lambda layer, shape: MOVED),
     ((ActivationLayer, layers.BatchNorm, layers.Dropout, layers.SpatialDropout, layers.Masked, layers.Positions),
      lambda layer, shape: EACH),

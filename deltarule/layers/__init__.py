@@ -5,6 +5,7 @@ from deltarule.layers.activation import LeakyReLU as LeakyReLU
 from deltarule.layers.activation import ParametricReLU as ParametricReLU
 from deltarule.layers.attention import AttentionPooling as AttentionPooling
 from deltarule.layers.attention import MultiHeadAttention as MultiHeadAttention
+from deltarule.layers.attentive import AttentiveLSTM as AttentiveLSTM
 from deltarule.layers.composition import Parallel as Parallel
 from deltarule.layers.composition import Residual as Residual
 from deltarule.layers.composition import Sequential as Sequential

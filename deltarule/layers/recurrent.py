@@ -103,8 +103,8 @@ class Recurrent(Layer):
         cell, units, inputs = self.cell, self.units, x.shape[-1]
         gates = cell.gates
         half = jnp.asarray(np.repeat(self.halved, units), x.dtype)
-        U = scope.param("weights", _Gates(initializers.initializer(self.weights), gates), (inputs, gates * units))
-        W = (scope / "recurrent").param("weights", _Gates(initializers.initializer(self.recurrent_weights), gates), (units, gates * units))
+        U = scope.param("weights", Gates(initializers.initializer(self.weights), gates), (inputs, gates * units))
+        W = (scope / "recurrent").param("weights", Gates(initializers.initializer(self.recurrent_weights), gates), (units, gates * units))
         b = scope.param("bias", self._bias_init(), (gates * units,))
         x = dropped(x, self.dropout, (len(x), 1, inputs), scope)
         kept = None
@@ -159,13 +159,14 @@ class Recurrent(Layer):
 
 
 @dataclass(frozen=True)
-class _Gates:
+class Gates:
     """The weights of all gates side by side, each drawn for itself."""
 
     init: Any
     gates: int
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Weights of this shape, the gates along the last axis."""
         one = (*shape[:-1], shape[-1] // self.gates)
         return np.concatenate([self.init(rng, one) for _ in range(self.gates)], axis=-1)
 

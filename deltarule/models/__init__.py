@@ -1,5 +1,6 @@
 """Ready networks of the lectures and of the papers behind them: each function returns a `Network` that is to be trained."""
 
+from deltarule.models.captioning import captioner as captioner
 from deltarule.models.convolutional import convnet as convnet
 from deltarule.models.convolutional import lenet5 as lenet5
 from deltarule.models.perceptron import mlp as mlp
