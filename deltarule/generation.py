@@ -15,8 +15,10 @@ from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.layers.forward import forward
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree
+from deltarule.losses import Output
 from deltarule.network import Network
 from deltarule.ops.compiling import precision
+from deltarule.training.carrying import cache, endless
 
 
 def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
@@ -25,9 +27,12 @@ def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0
 
     `prompt` (P,) or (n, P) holds whole numbers of the vocabulary, P from 1 on; returned are (P + length,) or (n, P + length), int32. The
     model sees at most the last T of them, T being the length of its rows. `temperature` 0 takes the most probable; `top_k` draws among
-    the k most probable only, `top_p` among the fewest that together have at least this probability (Holtzman et al. 2020). Every step
-    runs the whole window again; keys and values are not kept. Raises DeltaruleError for settings out of range and a network that
-    is no causal language model, ShapeError or DataError for a prompt that does not fit.
+    the k most probable only, `top_p` among the fewest that together have at least this probability (Holtzman et al. 2020).
+
+    Up to T only the new step is worked out: attention keeps keys and values, recurrent layers their states. Beyond T, and where a layer of
+    one's own is not known to do with that, every step runs the whole window again, T times the work; a network whose only memory are
+    recurrent layers sees all that was written and goes on step by step for ever. Raises DeltaruleError for settings out of range and
+    a network that is no causal language model, ShapeError or DataError for a prompt that does not fit.
 
     >>> import deltarule as dr
     >>> net = dr.Network([dr.Embedding(5, 4), dr.TransformerEncoder(2, causal=True), dr.Dense(5, "softmax")], input_shape=(8,))
@@ -43,13 +48,21 @@ def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0
         checked_number("top_p", top_p, most=1, above=0)
     key = np.array([valid_seed(seed), 0], np.uint32)
     rows, P = np.atleast_2d(tokens), tokens.shape[-1]
-    written = np.zeros((len(rows), max(P + length, net.input_shape[0])), np.int32)
+    T, end = net.input_shape[0], P + length
+    written = np.zeros((len(rows), max(T, 1 << (end - 1).bit_length())), np.int32)     # few sizes, few programs
     written[:, :P] = rows
+    settings = vocabulary if top_k is None else int(top_k), 1.0 if top_p is None else float(top_p), T
+    kept, begin = cache(net.plan.visits, len(rows), net.dtype), P
     with precision(net.dtype):
-        settings = vocabulary if top_k is None else int(top_k), 1.0 if top_p is None else float(top_p), net.input_shape[0]
-        written = np.asarray(_write(net.layer, net.dtype, net.params, net.state, written, np.int32(P), np.int32(P + length), key,
-                                    np.float32(temperature), settings))
-    return written[:, :P + length].reshape(*tokens.shape[:-1], P + length)
+        if kept is not None:
+            begin = end if endless(net.plan.visits) else max(P, min(T, end))
+        if kept is not None and begin > P:
+            written = _write_on(net.layer, net.dtype, net.params, {**net.state, **kept}, written, np.int32(P), np.int32(begin), key,
+                                np.float32(temperature), settings[:2])
+        if begin < end:
+            written = _write(net.layer, net.dtype, net.params, net.state, written, np.int32(begin), np.int32(end), key,
+                             np.float32(temperature), settings)
+    return np.asarray(written)[:, :end].reshape(*tokens.shape[:-1], end)
 
 
 def chosen(a: Array, top_k: int, top_p: float) -> Array:
@@ -79,15 +92,37 @@ def _write(layer: Layer, dtype: str, params: Tree, state: Tree, written: Array, 
         start = jnp.maximum(p - T, 0)
         window = lax.dynamic_slice(written, (jnp.zeros_like(start), start), (rows, T))
         output, _ = forward(layer, params, state, window, dtype=dtype)
-        a = jnp.log(output.h) if output.a is None else output.a
-        a = lax.dynamic_index_in_dim(a, p - start - 1, axis=1, keepdims=False)            # (n, K), at the last step that is written
-        a = a.astype(jnp.float32)
-        likely = chosen(a / jnp.maximum(temperature, 1e-6), top_k, top_p)
-        drawn = jax.random.categorical(jax.random.fold_in(jax.random.wrap_key_data(key), p), likely)
-        token = jnp.where(temperature > 0, drawn, jnp.argmax(a, axis=-1)).astype(jnp.int32)
-        return lax.dynamic_update_slice(written, token[:, None], (jnp.zeros_like(p), p))
+        a = lax.dynamic_index_in_dim(_scores(output), p - start - 1, axis=1, keepdims=False)            # (n, K), at the last step
+        return lax.dynamic_update_slice(written, _drawn(a, key, p, temperature, top_k, top_p)[:, None], (jnp.zeros_like(p), p))
 
     return lax.fori_loop(begin, end, write, written)
+
+
+@functools.partial(jax.jit, static_argnames=("layer", "dtype", "settings"))
+def _write_on(layer: Layer, dtype: str, params: Tree, state: Tree, written: Array, begin: Array, end: Array, key: Array, temperature: Array,
+              settings: tuple[int, float]) -> Array:
+    """The same step by step from the first on, with what the layers keep in the state; steps before `begin` are given."""
+    def write(p: Array, now: tuple[Array, Tree]) -> tuple[Array, Tree]:
+        written, state = now
+        zero = jnp.zeros_like(p)
+        output, state = forward(layer, params, state, lax.dynamic_slice(written, (zero, p - 1), (written.shape[0], 1)), dtype=dtype)
+        given = lax.dynamic_slice(written, (zero, p), (written.shape[0], 1))
+        drawn = _drawn(_scores(output)[:, 0], key, p, temperature, *settings)[:, None]
+        return lax.dynamic_update_slice(written, jnp.where(p < begin, given, drawn), (zero, p)), state
+
+    return lax.fori_loop(jnp.ones_like(begin), end, write, (written, state))[0]
+
+
+def _scores(output: Output) -> Array:
+    """Pre-activations of the softmax (n, steps, K)."""
+    return (jnp.log(output.h) if output.a is None else output.a).astype(jnp.float32)
+
+
+def _drawn(a: Array, key: Array, p: Array, temperature: Array, top_k: int, top_p: float) -> Array:
+    """One number for each row of a (n, K); the draw depends on the key and the place p alone."""
+    likely = chosen(a / jnp.maximum(temperature, 1e-6), top_k, top_p)
+    drawn = jax.random.categorical(jax.random.fold_in(jax.random.wrap_key_data(key), p), likely)
+    return jnp.where(temperature > 0, drawn, jnp.argmax(a, axis=-1)).astype(jnp.int32)
 
 
 def _checked(net: Any, prompt: Any) -> tuple[int, np.ndarray]:
@@ -103,16 +138,17 @@ def _checked(net: Any, prompt: Any) -> tuple[int, np.ndarray]:
     wrong = given[(given < 0) | (given >= K) | (given != np.rint(given))]
     if wrong.size:
         raise DataError(f"prompt holds {wrong[0]:g}; the model's vocabulary are whole numbers from 0 to {K - 1}")
-    if not _causal(net, K):
+    if not _causal(net.layer, net.input_shape, K):
         raise DeltaruleError("generate needs a causal network, in this one early outputs change with later inputs; "
                              "write TransformerEncoder(..., causal=True)")
     return K, given.astype(np.int32)
 
 
-def _causal(net: Network, vocabulary: int) -> bool:
-    """Whether what comes later leaves the outputs before it as they are, tried on two rows."""
-    T = net.input_shape[0]
+@functools.lru_cache(maxsize=64)
+def _causal(layer: Layer, input_shape: tuple[int, ...], vocabulary: int) -> bool:
+    """Whether what comes later leaves the outputs before it as they are, tried on two rows, with first weights."""
+    T = input_shape[0]
     x = np.random.default_rng(0).integers(0, vocabulary, (2, T))
     x[1, :T // 2] = x[0, :T // 2]
-    one, two = net.predict(x)[:, :T // 2]
+    one, two = Network(layer, input_shape).predict(x)[:, :T // 2]
     return bool(np.allclose(one, two, rtol=1e-4, atol=1e-6))

@@ -1,12 +1,17 @@
 """Writing with a language model, text and its windows, and the figure of attention."""
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import deltarule as dr
+from deltarule import generation
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.generation import chosen
+from deltarule.layers.forward import forward
+from deltarule.training.carrying import cache
 
 NET = dr.models.language_model(5, 6, width=8, heads=2, blocks=1, seed=3)
 
@@ -143,3 +148,94 @@ def test_one_program_writes_any_number_of_steps_below_the_rows_length():
     before = _write._cache_size()
     dr.generate(NET, [4, 2], 3, temperature=0.5, seed=9)
     assert _write._cache_size() == before
+
+
+@dataclass(frozen=True)
+class Shift(dr.Layer):
+    """h_t = x_t + x_(t-1): a layer of one's own that looks back, and keeps nothing."""
+
+    def __call__(self, x, scope):
+        return x + jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+
+
+@dataclass(frozen=True)
+class Wrapped(dr.Layer):
+    """The same with a layer inside: of its parts alone nobody could tell."""
+
+    layer: dr.Layer
+
+    def __call__(self, x, scope):
+        return self.layer(Shift()(x, scope / "shift"), scope / "layer")
+
+
+def writer(*layers, T=8):
+    return dr.Network([dr.Embedding(5, 8), *layers, dr.Dense(5, "softmax")], (T,), seed=1)
+
+
+WRITERS = {
+    "learnt places": writer(dr.Positions(), dr.TransformerEncoder(2, causal=True), dr.LayerNorm()),
+    "places for longer rows": writer(dr.Positions(longest=11), dr.MultiHeadAttention(4, causal=True)),
+    "sinusoidal places": writer(dr.Positions("sinusoidal"), dr.TransformerEncoder(2, causal=True)),
+    "rotary": writer(dr.TransformerEncoder(2, causal=True, rotary=True), dr.TransformerEncoder(4, causal=True, rotary=True)),
+    "recurrent": writer(dr.LSTM(8, return_sequences=True, initial="learnt"), dr.GRU(7, return_sequences=True),
+                        dr.SimpleRNN(7, return_sequences=True)),
+    "padding": dr.Network([dr.Masked(0), dr.Embedding(5, 8), dr.TransformerEncoder(2, causal=True), dr.LSTM(8, return_sequences=True),
+                           dr.Dense(5, "softmax")], (8,), seed=1),
+    "both": writer(dr.GRU(8, return_sequences=True), dr.Residual(dr.MultiHeadAttention(2, size=6, causal=True, rotary=True)),
+                   dr.Dropout(0.5), dr.Parallel([dr.Dense(4, "relu"), dr.LSTM(4, return_sequences=True)])),
+}
+OWN = {"a layer of one's own": writer(dr.MultiHeadAttention(2, causal=True), Shift()),
+       "one that holds a layer": writer(Wrapped(dr.Dense(8)))}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_step_by_step_the_scores_are_those_of_the_whole(name):
+    net, tokens = WRITERS[name], np.random.default_rng(0).integers(0, 5, (3, 8))
+    state, steps = cache(net.plan.visits, 3, "float32"), []
+    for piece in (tokens[:, :1], tokens[:, 1:2], tokens[:, 2:7], tokens[:, 7:]):
+        output, state = forward(net.layer, net.params, state, jnp.asarray(piece))
+        steps.append(output.a)
+    whole, _ = forward(net.layer, net.params, {}, jnp.asarray(tokens))
+    np.testing.assert_allclose(np.concatenate(steps, axis=1), whole.a, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_with_the_cache_the_same_numbers_are_drawn(name, monkeypatch):
+    net = WRITERS[name]
+    options = {"temperature": 0.7, "top_k": 4, "top_p": 0.9, "seed": 3}
+    found = dr.generate(net, [[1, 2], [4, 0]], 6, **options)
+    monkeypatch.setattr(generation, "cache", lambda *given: None)
+    np.testing.assert_array_equal(found, dr.generate(net, [[1, 2], [4, 0]], 6, **options))
+
+
+@pytest.mark.parametrize("name", [*WRITERS, *OWN])
+def test_beyond_the_rows_of_the_network(name):
+    """The last T steps are seen, however it began; recurrent states alone go on for ever."""
+    net, prompt = (WRITERS | OWN)[name], [3, 1, 4]
+    found = dr.generate(net, prompt, 14, temperature=0).tolist()
+    if name != "recurrent":
+        assert found == by_hand(net, prompt, 14)
+        return
+    stream, expected = dr.Stream(net), list(prompt)
+    h = stream([expected])
+    for _ in range(14):
+        expected.append(int(h[0, -1].argmax()))
+        h = stream([expected[-1:]])
+    assert found == expected
+
+
+def test_what_is_not_known_to_go_on_step_by_step_is_not_tried():
+    for net in OWN.values():
+        assert cache(net.plan.visits, 1, "float32") is None
+    assert cache(writer(dr.MultiHeadAttention(2)).plan.visits, 1, "float32") is None
+    assert cache(dr.Network([dr.Bidirectional(dr.GRU(3, return_sequences=True))], (4, 2)).plan.visits, 1, "float32") is None
+    assert cache(dr.Network([dr.Dense(3)], (4, 2)).plan.visits, 1, "float32") is None
+
+
+def test_texts_of_any_length_are_written_by_few_programs():
+    net = writer(dr.TransformerEncoder(2, causal=True), T=16)
+    dr.generate(net, [1], 3)
+    programs = generation._write_on._cache_size()
+    for P, length in ((1, 15), (7, 2), (13, 1)):
+        assert dr.generate(net, [2] * P, length).shape == (P + length,)
+    assert generation._write_on._cache_size() == programs

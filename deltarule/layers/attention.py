@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from deltarule import initializers
 from deltarule.checks import check_number
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.layer import Layer
 from deltarule.layers.masking import steps_mask
-from deltarule.layers.scope import Array, Scope
+from deltarule.layers.scope import Array, Scope, Tree
 from deltarule.layers.space import check_images
 from deltarule.ops.attention import attention_of_steps, attention_weights, rotary
 from deltarule.ops.steps import steps_product
@@ -62,9 +64,13 @@ class MultiHeadAttention(Layer):
              for name, width in (("query", d), ("key", m.shape[-1]), ("value", m.shape[-1]))]
         Q, K, V = (steps_product(z, one).reshape(n, z.shape[1], self.heads, size) for z, one in zip((x, m, m), W, strict=True))
         if self.rotary:
-            Q, K = (jnp.swapaxes(rotary(jnp.swapaxes(given, 1, 2)), 1, 2) for given in (Q, K))
+            first = 0 if scope.carried is None else scope.carried["place"]
+            Q, K = (jnp.swapaxes(rotary(jnp.swapaxes(given, 1, 2), first), 1, 2) for given in (Q, K))
         real = None if mask is None else mask[:, None, None, :]
-        O = self._watched(Q, K, V, real, scope) if scope.watched else attention_of_steps(Q, K, V, self.causal, real)
+        if scope.carried is not None:
+            O = self._onward(Q, K, V, real, scope, scope.carried)
+        else:
+            O = self._watched(Q, K, V, real, scope) if scope.watched else attention_of_steps(Q, K, V, self.causal, real)
         joined = O.reshape(n, T, self.heads * size)
         return scope.tap("activation", steps_product(joined, (scope / "output").param("weights", init, (self.heads * size, d))))
 
@@ -72,6 +78,21 @@ class MultiHeadAttention(Layer):
         """O, with the weights standing as a whole."""
         Q, K, V = (scope.tap(name, jnp.swapaxes(value, 1, 2)) for name, value in (("queries", Q), ("keys", K), ("values", V)))
         return jnp.swapaxes(scope.tap("attention", attention_weights(Q, K, self.causal, real)) @ V, 1, 2)
+
+    def _onward(self, Q: Array, K: Array, V: Array, real: Array | None, scope: Scope, carried: Tree) -> Array:
+        """O of steps that come behind those of the keys and values that are kept; theirs are kept as well."""
+        place, real = carried["place"], jnp.ones((Q.shape[0], 1, 1, Q.shape[1]), bool) if real is None else real
+        zero = jnp.zeros_like(place)
+        K, V = (lax.dynamic_update_slice(carried[name], jnp.swapaxes(new, 1, 2), (zero, zero, place, zero))
+                for name, new in (("keys", K), ("values", V)))
+        real = lax.dynamic_update_slice(carried["real"], real, (zero, zero, zero, place))
+        scope.carry({"keys": K, "values": V, "real": real, "place": place + Q.shape[1]})
+        return jnp.swapaxes(attention_weights(jnp.swapaxes(Q, 1, 2), K, causal=True, mask=real, first=place) @ V, 1, 2)
+
+    def beginning(self, n: int, T: int, d: int, dtype: str) -> Tree:
+        """What is carried into the first of T steps of n sequences: room for their keys and values, (n, heads, T, size), and the place."""
+        kept = {name: np.zeros((n, self.heads, T, self._size(d)), dtype) for name in ("keys", "values")}
+        return {**kept, "real": np.zeros((n, 1, 1, T), bool), "place": np.zeros((), np.int32)}
 
     def _size(self, d: int) -> int:
         if self.size is None and d % self.heads:

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from deltarule import initializers
 from deltarule.checks import check_number
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.attention import check_sequence
 from deltarule.layers.layer import Layer
-from deltarule.layers.scope import Array, Scope
+from deltarule.layers.scope import Array, Scope, Tree
 from deltarule.ops.attention import sinusoids
 from deltarule.spec import register
 
@@ -79,6 +81,8 @@ class Positions(Layer):
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h_t = x_t + P_t."""
         _, T, d = check_sequence(self, x)
+        if scope.carried is not None:
+            return self._onward(x, scope, scope.carried["there"])
         longest = T if self.longest is None else self.longest
         if longest < T:
             raise ShapeError(f"Positions has {longest} places, received sequences of {T} steps; give longest={T}, or shorter sequences")
@@ -87,3 +91,17 @@ class Positions(Layer):
         else:
             P = scope.param("weights", SMALL, (longest, d))[:T]
         return scope.tap("activation", x + jnp.broadcast_to(P, x.shape))
+
+    def _onward(self, x: Array, scope: Scope, there: Array) -> Array:
+        """h of steps that come behind those that are there."""
+        (longest,), (_, T, d), place = there.shape, x.shape, jnp.sum(there.astype(jnp.int32))
+        scope.carry({"there": jnp.arange(longest) < place + T})
+        if self.kind == "sinusoidal":
+            P = jnp.asarray(sinusoids(longest, d), x.dtype)
+        else:
+            P = scope.param("weights", SMALL, (self.longest or longest, d))
+        return x + jnp.broadcast_to(lax.dynamic_slice(P, (place, jnp.zeros_like(place)), (T, d)), x.shape)
+
+    def beginning(self, T: int) -> Tree:
+        """What is carried into the first of T steps: which of them are there, so far none."""
+        return {"there": np.zeros(T, bool)}

@@ -153,18 +153,24 @@ def fused(Q: Array, K: Array, V: Array, causal: bool = False, mask: Array | None
     return jnp.where(jnp.any(visible, axis=-1, keepdims=True), O, 0)
 
 
-def rotary(x: Array) -> Array:
+def rotary(x: Array, first: Array | int = 0) -> Array:
     """Each pair (x_2i, x_2i+1) at step t turned by the angle t / 10000^(2i/d): (..., T, d) to the same (Su et al. 2021).
 
-    The product of a query at t and a key at s, both turned, depends on t - s alone.
+    The product of a query at t and a key at s, both turned, depends on t - s alone. `first` is the place of the first step.
 
     >>> x = jnp.array([[1.0, 0.0], [1.0, 0.0]])
     >>> rotary(x).round(3).tolist()
     [[1.0, 0.0], [0.5400000214576721, 0.8410000205039978]]
     """
     T, d = x.shape[-2:]
-    angle = np.arange(T)[:, None] / 10000 ** (2 * np.arange(d // 2)[None, :] / d)
-    cosine, sine = (jnp.broadcast_to(jnp.asarray(f(angle), x.dtype), (*x.shape[:-1], d // 2)) for f in (np.cos, np.sin))
+    slowness = 10000 ** (2 * np.arange(d // 2)[None, :] / d)
+    if isinstance(first, int):
+        angle = (first + np.arange(T)[:, None]) / slowness
+        cosine, sine = jnp.asarray(np.cos(angle), x.dtype), jnp.asarray(np.sin(angle), x.dtype)
+    else:
+        angle = (first + jnp.arange(T)).astype(x.dtype)[:, None] / jnp.asarray(slowness, x.dtype)
+        cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    cosine, sine = (jnp.broadcast_to(factor, (*x.shape[:-1], d // 2)) for factor in (cosine, sine))
     even, odd = x[..., 0::2], x[..., 1::2]
     return jnp.stack([even * cosine - odd * sine, even * sine + odd * cosine], axis=-1).reshape(x.shape)
 

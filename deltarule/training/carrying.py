@@ -5,13 +5,14 @@ where it begins.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from deltarule.errors import DeltaruleError
 from deltarule.glass.reach import EACH, reach
-from deltarule.layers import Embedding, Layer, Positions
+from deltarule.layers import Bidirectional, Embedding, Layer, MultiHeadAttention, Positions
 from deltarule.layers.forward import plan
 from deltarule.layers.recurrent import Recurrent
 from deltarule.layers.scope import CARRIED, Tree, Visit
@@ -44,6 +45,40 @@ def beginning(layer: Layer, visits: Sequence[Visit], input_shape: tuple[int, ...
         if paths.count(visit.path) > 1 and visit.path in recurrent:
             raise DeltaruleError(f"{visit.path} is used more than once, and can carry only one state; use two layers")
     return {CARRIED: {path: one.beginning(n, dtype) for path, one in recurrent.items()}}
+
+
+def cache(visits: Sequence[Visit], n: int, dtype: str) -> Tree | None:
+    """What all layers keep of n sequences that are written step by step, as a part of the network's state; None where one needs the whole.
+
+    Recurrent layers keep their states, causal attention keys and values, positions the place; layers that work step by step keep nothing.
+    Others, and composite layers of one's own, are not known to do with that.
+
+    >>> from deltarule.layers import Dense, Embedding, MultiHeadAttention, Sequential
+    >>> net = Sequential([Embedding(7, 6), MultiHeadAttention(2, causal=True), Dense(7)])
+    >>> cache(plan(net, (5,))[0].visits, 3, "float32")[CARRIED]["multi_head_attention_1"]["keys"].shape
+    (3, 2, 5, 3)
+    """
+    paths, kept = [visit.path for visit in visits], {}
+    for visit in visits:
+        layer: Any = visit.layer
+        if isinstance(layer, Recurrent) and layer.return_sequences and not layer.reverse:
+            kept[visit.path] = layer.beginning(n, dtype)
+        elif isinstance(layer, MultiHeadAttention) and layer.causal:
+            _, T, d = visit.input_shape
+            kept[visit.path] = layer.beginning(n, T, d, dtype)
+        elif isinstance(layer, Positions):
+            kept[visit.path] = layer.beginning(visit.input_shape[1])
+        elif any(path != visit.path and path.startswith(visit.path and visit.path + "/") for path in paths):
+            if not type(layer).__module__.startswith("deltarule.") or isinstance(layer, Bidirectional):
+                return None
+        elif not isinstance(layer, Embedding) and reach(layer, visit.input_shape[1:]) != EACH:
+            return None
+    return {CARRIED: kept} if kept and len({*paths}) == len(paths) else None
+
+
+def endless(visits: Sequence[Visit]) -> bool:
+    """Whether what is kept does not grow with the steps: recurrent states alone."""
+    return not any(isinstance(visit.layer, (MultiHeadAttention, Positions)) for visit in visits)
 
 
 def refuse_rows(stateful: bool) -> None:
