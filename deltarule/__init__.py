@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from deltarule.estimators import Classifier as Classifier
     from deltarule.estimators import Regressor as Regressor
     from deltarule.generation import generate as generate
+    from deltarule.generation import write as write
     from deltarule.model import Model as Model
     from deltarule.model import load as load
     from deltarule.preflight import check as check
@@ -117,7 +118,7 @@ if TYPE_CHECKING:
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
          "check": "deltarule.preflight", "generate": "deltarule.generation", "saliency": "deltarule.seeing",
          "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing", "translate": "deltarule.translation",
-         "Stream": "deltarule.streaming"}
+         "Stream": "deltarule.streaming", "write": "deltarule.generation"}
 _MODULES = ("figures", "lessons", "models", "segmentation", "textbook")
 
 

@@ -65,6 +65,34 @@ def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0
     return np.asarray(written)[:, :end].reshape(*tokens.shape[:-1], end)
 
 
+def write(net: Network, prompt: str, length: int = 200, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
+          seed: int = 0) -> str:
+    """The prompt and what the network writes on: `length` characters, or whatever its numbers stand for. Settings as in `generate`.
+
+    The network needs its vocabulary, `net.symbols`, which is saved and loaded with it. Raises DeltaruleError for a network without one,
+    DataError for a prompt that holds what it does not know, and what `generate` raises.
+
+    >>> import deltarule as dr
+    >>> net = dr.models.language_model(4, 8, width=8, heads=2, blocks=1)
+    >>> net.symbols = dr.data.Characters("abc ")
+    >>> len(dr.write(net, "a cab", 10))
+    15
+    """
+    if not isinstance(net, Network):
+        raise DeltaruleError(f"write expected a Network, received {type(net).__name__}")
+    if not hasattr(net.symbols, "decode"):
+        raise DeltaruleError("write needs to know what the network's numbers stand for; set net.symbols, such as "
+                             "dr.data.Characters.fit(text)")
+    if len(net.symbols) != net.vocabulary:
+        raise DeltaruleError(f"net.symbols holds {len(net.symbols)} different symbols, the network's vocabulary {net.vocabulary}; "
+                             "set the one that it was trained with")
+    if not isinstance(prompt, str) or not prompt:
+        raise DeltaruleError(f"write expected a prompt of at least one character, received {prompt!r}")
+    written = generate(net, net.symbols.encode(prompt), length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    text: str = net.symbols.decode(written)
+    return text
+
+
 def chosen(a: Array, top_k: int, top_p: float) -> Array:
     """a (n, K) with -infinity for all but the `top_k` largest, and but the fewest whose probabilities reach `top_p` together.
 

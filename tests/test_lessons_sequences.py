@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 import deltarule as dr
-from deltarule.lessons import attention
+from deltarule.lessons import attention, language_model
 from deltarule.lessons.board import Board
 
 
@@ -30,3 +30,18 @@ def test_attention_sees_a_wrong_textbook(monkeypatch):
     board = Board()
     attention._by_hand(board)
     assert [check.passed for check in board.checks] == [False, False]
+
+
+def test_the_language_model_learns_more_than_pairs_and_writes(result):
+    found = result("language-model")
+    assert found.passed, found.text
+    assert {"held-out text, nats per character", "nats below those of the pairs",
+            "share of its words that occur in the text"} <= set(found.numbers)
+    for figure in found.figures.values():
+        assert all(size <= limit for size, limit in zip(figure.get_size_inches(), (11, 6.7), strict=True))
+
+
+def test_counts_of_characters_and_pairs_by_hand():
+    single, pair = language_model.counted(np.array([0, 1, 0, 1]), np.array([[0, 1]]), np.array([[1, 1]]), 2)
+    np.testing.assert_allclose(single, math.log(2))                                             # 3 of 6 each
+    np.testing.assert_allclose(pair, -(math.log(3 / 4) + math.log(1 / 3)) / 2)                  # 01: 2 + 1 of 4; 11: 0 + 1 of 3

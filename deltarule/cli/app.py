@@ -13,6 +13,7 @@ from deltarule.cli.predict import predict
 from deltarule.cli.programs import keep_programs
 from deltarule.cli.see import doctor, trace
 from deltarule.cli.train import train
+from deltarule.cli.write import write
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
                   context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,5 +33,5 @@ def about(version: Annotated[bool, typer.Option("--version", callback=_version, 
     keep_programs()
 
 
-for command in (train, check, predict, evaluate, inspect, trace, doctor, lessons, lesson):
+for command in (train, check, predict, evaluate, inspect, trace, doctor, write, lessons, lesson):
     app.command()(command)

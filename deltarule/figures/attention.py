@@ -39,7 +39,7 @@ def attention(trace: Trace, path: str, row: int = 0, tokens: Sequence[Any] | Non
     if tokens is not None and (T != S or len(tokens) != T):
         raise DeltaruleError(f"tokens expected {T} words, one for each step, received {len(tokens)}")
     columns = min(heads, ACROSS)
-    fig, axes = figure(columns, -(-heads // columns), width=2.5 if columns > 2 else 3.2, height=2.6 if columns > 2 else 3.2)
+    fig, axes = figure(columns, -(-heads // columns), width=2.5 if columns > 2 else 3.2, height=3.0 if columns > 2 else 3.2)
     fig.set_figwidth(fig.get_figwidth() + 0.8)
     for head, ax in enumerate(axes):
         if head >= heads:
