@@ -254,6 +254,9 @@ def test_a_network_learns_saves_and_loads(tmp_path):
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: dr.LSTM(0), r"LSTM expected units to be a whole number of at least 1, received 0"),
+    (lambda: dr.GRU(3, initial=np.zeros(3)), r"GRU has no initial array\(\[0\., 0\., 0\.\]\)"),
+    (lambda: dr.GRU(3, return_sequences="yes"), r"GRU expected return_sequences to be True or False, received 'yes'"),
+    (lambda: dr.GRU(3, reverse=1), r"GRU expected reverse to be True or False, received 1"),
     (lambda: dr.GRU(3, initial="ones"), r"GRU has no initial 'ones'; known: learnt, zeros"),
     (lambda: dr.GRU(3, dropout=1.0), r"GRU\.dropout expected a rate from 0 up to but not 1, received 1\.0"),
     (lambda: dr.GRU(3, recurrent_dropout=-0.1), r"GRU\.recurrent_dropout expected a rate from 0 up to but not 1, received -0\.1"),
@@ -270,10 +273,10 @@ def test_mistakes_in_settings(make, message):
 
 
 @pytest.mark.parametrize(("layers", "shape", "message"), [
-    ([dr.LSTM(3)], (5,), r"LSTM expected sequences \(steps, channels\), received inputs of shape \(5,\); add the axis of channels"),
+    ([dr.LSTM(3)], (5,), r"LSTM expected sequences \(steps, channels\), received inputs of shape \(5,\); .* others x\[\.\.\., None\]"),
     ([dr.LSTM(3)], (5, 5, 2), r"LSTM expected sequences \(steps, channels\), received inputs of shape \(5, 5, 2\)"),
     ([dr.Masked(), dr.Crop(((1, 0),)), dr.GRU(3)], (5, 2), r"GRU received 4 steps, but Masked\(\) stood where there were 5; put it behind"),
-    ([dr.GRU(3), dr.GRU(3)], (5, 2), r"GRU expected sequences \(steps, channels\), received inputs of shape \(3,\)"),
+    ([dr.GRU(3), dr.GRU(3)], (5, 2), r"GRU expected sequences .* shape \(3,\); a recurrent layer before it needs return_sequences=True"),
 ])
 def test_shapes_that_do_not_fit(layers, shape, message):
     with pytest.raises(ShapeError, match=message):
@@ -285,5 +288,11 @@ def test_states_and_sequences_that_do_not_fit():
     params = dr.Network(layer, (5, 2)).params
     with pytest.raises(ShapeError, match=r"LSTM expected states of shapes \[\(4, 3\), \(4, 3\)\], received \[\(4, 3\)\]; hand on what run"):
         layer.run(params, np.zeros((4, 5, 2)), (np.zeros((4, 3)),))
+    with pytest.raises(ShapeError, match=r"LSTM expected states of shapes \[\(4, 3\), \(4, 3\)\], received \[\(4, 3\)\]"):
+        layer.run(params, np.zeros((4, 5, 2)), np.zeros((4, 3)))
+    with pytest.raises(ShapeError, match=r"LSTM expected a mask of shape \(4, 5\), received \(4, 4\)"):
+        layer.run(params, np.zeros((4, 5, 2)), mask=np.ones((4, 4), bool))
+    with pytest.raises(DeltaruleError, match=r"run expected the parameters of this layer, such as .*\['lstm_1'\], received lstm_1"):
+        layer.run({"lstm_1": params}, np.zeros((4, 5, 2)))
     with pytest.raises(ShapeError, match=r"LSTM expected at least one step, received a sequence of none"):
         layer.run(params, np.zeros((4, 0, 2)))

@@ -147,6 +147,10 @@ def test_pieces_and_states_that_do_not_fit():
     states = stream.states
     with pytest.raises(ShapeError, match=r"expected the states of every recurrent layer \(lstm_1: \(n, 4\), \(n, 4\); .*hand on what"):
         dr.Stream(net, {**states, "lstm_2": states["lstm_2"][:1]})
+    with pytest.raises(ShapeError, match=r"received \{'lstm_1': \(4, 4\)\}; hand on"):
+        dr.Stream(net, {"lstm_1": states["lstm_1"][0]})
+    with pytest.raises(DeltaruleError, match=r"Stream expected the states by layer, as \.states holds them, received list"):
+        dr.Stream(net, [states["lstm_1"]])
     with pytest.raises(ShapeError, match=r"received \{'lstm_1': \[\(4, 4\), \(4, 4\)\]\}; hand on"):
         dr.Stream(net, {"lstm_1": states["lstm_1"]})
 

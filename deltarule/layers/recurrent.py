@@ -48,7 +48,10 @@ class Recurrent(Layer):
         check_number(self, "units", least=1, whole=True)
         check_rate(f"{type(self).__name__}.dropout", self.dropout)
         check_rate(f"{type(self).__name__}.recurrent_dropout", self.recurrent_dropout)
-        if self.initial not in ("zeros", "learnt"):
+        for field in ("return_sequences", "reverse"):
+            if not isinstance(getattr(self, field), bool):
+                raise DeltaruleError(f"{type(self).__name__} expected {field} to be True or False, received {getattr(self, field)!r}")
+        if not isinstance(self.initial, str) or self.initial not in ("zeros", "learnt"):
             raise DeltaruleError(f"{type(self).__name__} has no initial {self.initial!r}{nearest(str(self.initial), ('zeros', 'learnt'))}")
         for init in (self.weights, self.recurrent_weights, self.bias):
             initializers.initializer(init)
@@ -60,7 +63,7 @@ class Recurrent(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h of the last step or of all."""
-        check_images_of(self, x, 1)
+        self._check(x)
         mask = steps_mask(self, x, scope)
         states = self._loop(x, scope, self._first(scope, x), mask)
         if scope.carried is not None:
@@ -87,12 +90,16 @@ class Recurrent(Layer):
         >>> np.allclose(h[:, -1], net.predict(x), atol=1e-6)
         True
         """
+        if "weights" not in params:
+            raise DeltaruleError(f"run expected the parameters of this layer, such as net.params['lstm_1'], received {', '.join(params)}")
         dtype = np.asarray(params["weights"]).dtype.name
         with precision(dtype):
             x = jnp.asarray(x, dtype)
-            check_images_of(self, x, 1)
+            self._check(x)
             if not x.shape[1]:
                 raise ShapeError(f"{type(self).__name__} expected at least one step, received a sequence of none")
+            if mask is not None and np.shape(mask) != x.shape[:2]:
+                raise ShapeError(f"{type(self).__name__} expected a mask of shape {x.shape[:2]}, received {np.shape(mask)}")
             scope = Scope(Pass(params, dtype=dtype, mask=None if mask is None else jnp.asarray(mask, bool)))
             first = self._first(scope, x) if states is None else self._given(states, x)
             every = self._loop(x, scope, first, steps_mask(self, x, scope))
@@ -140,7 +147,15 @@ class Recurrent(Layer):
         states = {name: np.zeros((n, self.units), dtype) for name in STATES[:self._number_of_states]}
         return {**states, "begun": np.zeros((), bool)}
 
+    def _check(self, x: Array) -> None:
+        """Refuse what is no sequences of channels."""
+        if x.ndim == 2:
+            raise ShapeError(f"{type(self).__name__} expected sequences (steps, channels), received inputs of shape {tuple(x.shape[1:])}; "
+                             "a recurrent layer before it needs return_sequences=True, whole numbers an Embedding, others x[..., None]")
+        check_images_of(self, x, 1)
+
     def _given(self, states: Any, x: Array) -> States:
+        states = states if isinstance(states, (tuple, list)) else (states,)
         shapes, expected = [np.shape(state) for state in states], [(len(x), self.units)] * self._number_of_states
         if shapes != expected:
             raise ShapeError(f"{type(self).__name__} expected states of shapes {expected}, received {shapes}; hand on what run returned")

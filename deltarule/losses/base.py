@@ -120,7 +120,7 @@ def cure(given: tuple[int, ...], expected: tuple[int, ...]) -> str:
     if len(given) == 1 and len(expected) == 2:
         return f"; for class numbers write deltarule.data.one_hot(y, {expected[1]}), or take the loss 'cross_entropy'"
     if len(given) == 2 and len(expected) > 2:
-        return "; put Flatten() before the last layers"
+        return "; put Flatten() before the last layers, or let the last recurrent layer give its last step alone"
     if len(given) > 1 and given == tuple(expected[:-1]):
         return "; for a class number in every place take the loss 'cross_entropy', with a 'softmax' output"
     return f"; the last layer needs {given[-1]} units" if len(given) == 2 and len(expected) == 2 else ""
