@@ -18,18 +18,19 @@ EQUATIONS = ("x_t = (number from 0 to 1, marked or not),   t = 1 ... 100,   y = 
              "always answering 1:   E (1 - y)^2 = 2 / 12 = 1/6 = 0.1667")
 PARTS = ("dr.data.adding", "dr.LSTM", "dr.GRU", "dr.SimpleRNN", "dr.Adam", "dr.OneCycle", "dr.figures.gates", "dr.figures.gradient_lag")
 
-SEQUENCES, BATCH, EPOCHS, UNITS = 5000, 64, 10, 64
+SEQUENCES, BATCH, EPOCHS, UNITS = 5000, 64, 20, 64
 KINDS = {"LSTM": dr.LSTM, "GRU": dr.GRU, "plain": dr.SimpleRNN}
-SOLVED = 0.01
+SOLVED, GOAL = 0.01, 0.003      # of the squared error: what is asked for; on the training sequences, where training stops
 
 
 def teach(board: Board) -> None:
     """The same training for three kinds of units; how far back their errors reach; what the gates of the LSTM do at the marked steps."""
     train, test = dr.data.adding(SEQUENCES, seed=0), dr.data.adding(1000, seed=1)
     x, y, x_new, wanted = np.asarray(train.x), train.y[:, None], np.asarray(test.x), test.y[:, None]
-    steps = EPOCHS * -(-SEQUENCES // BATCH)
-    board.say(f"{SEQUENCES:,} sequences to learn from, {len(x_new):,} others to test; {UNITS} units and one output; {EPOCHS} epochs, "
-              f"{steps} steps of {BATCH} sequences, with a rate that rises to 0.02 and falls again, gradients clipped to length 1.")
+    board.say(f"{SEQUENCES:,} sequences to learn from, {len(x_new):,} others to test; {UNITS} units and one output; "
+              f"{-(-SEQUENCES // BATCH)} steps of {BATCH} sequences in an epoch, with a rate that would rise to 0.02 and fall again over "
+              f"{EPOCHS} epochs, gradients clipped to length 1; training stops when the error on the training sequences is {GOAL}. Over "
+              "five seeds the LSTM needed 8 to 13 epochs, the GRU 5 or 6; the plain network stayed at 0.16 with each of four.")
     board.number("squared error of always answering 1", float(np.mean((wanted - 1) ** 2)), near(1 / 6, 0.02))
     curves, traces = {}, {}
     for name, kind in KINDS.items():
@@ -40,7 +41,8 @@ def teach(board: Board) -> None:
         board.number(f"{name}: squared error on new sequences", error, at_least(0.1) if name == "plain" else at_most(SOLVED))
     board.say("The plain network does not solve it at smaller rates either: with 0.001, 0.003 and 0.005 in place of 0.02 its error stayed "
               "at 0.158 to 0.160 over 12 epochs.")
-    board.table(["epoch", *curves], [[epoch, *(f"{curve[epoch - 1]:.4f}" for curve in curves.values())] for epoch in range(1, EPOCHS + 1)])
+    board.table(["epoch", *curves], [[epoch, *(f"{curve[epoch - 1]:.4f}" if epoch <= len(curve) else "" for curve in curves.values())]
+                                     for epoch in range(1, EPOCHS + 1)])
     board.figure("learning", _learning(curves), f"squared error on new sequences by epoch; dotted: always answering 1; dashed: {SOLVED}")
     board.say("How far back an error reaches after training. The plain network has learnt nothing that would hold it:")
     lags = {name: trace.by_lag(trace.layers[0]) for name, trace in traces.items()}
@@ -59,8 +61,8 @@ def learner(kind: Any, seed: int) -> dr.Network:
 
 def train_it(net: dr.Network, x: np.ndarray, y: np.ndarray, **options: Any) -> dr.History:
     """The recipe, the same for all."""
-    return net.fit(x, y, optimizer=dr.Adam(dr.OneCycle(0.02), clip_norm=1.0), epochs=EPOCHS, batch_size=BATCH, keep="last", patience=None,
-                   progress=False, **options)
+    return net.fit(x, y, optimizer=dr.Adam(dr.OneCycle(0.02), clip_norm=1.0), epochs=EPOCHS, batch_size=BATCH, monitor="loss", goal=GOAL,
+                   keep="last", patience=None, progress=False, **options)
 
 
 def _gates(board: Board, trace: dr.Trace, x: np.ndarray, wanted: np.ndarray) -> None:
