@@ -113,12 +113,14 @@ if TYPE_CHECKING:
     from deltarule.seeing import saliency as saliency
     from deltarule.seeing import top_patches as top_patches
     from deltarule.streaming import Stream as Stream
+    from deltarule.transcription import ctc_decode as ctc_decode
     from deltarule.translation import translate as translate
 
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
          "check": "deltarule.preflight", "generate": "deltarule.generation", "saliency": "deltarule.seeing",
          "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing", "translate": "deltarule.translation",
-         "Stream": "deltarule.streaming", "write": "deltarule.generation"}
+         "Stream": "deltarule.streaming", "write": "deltarule.generation",
+         "ctc_decode": "deltarule.transcription"}
 _MODULES = ("figures", "lessons", "models", "segmentation", "textbook")
 
 

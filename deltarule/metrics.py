@@ -5,7 +5,7 @@ costs more time than training on most tables, and because each is short. y holds
 Where a share is 0/0 (a class that was never predicted has no precision) it counts as 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -354,3 +354,31 @@ def _same_shape(name: str, first: NDArray[Any], other_name: str, second: NDArray
 def _not_empty(y: NDArray[Any]) -> None:
     if not y.size:
         raise DataError("no rows to evaluate; give at least one")
+
+
+def edit_distance(said: Sequence[Any], true: Sequence[Any]) -> int:
+    """The fewest insertions, deletions and replacements that make one sequence of labels the other (Levenshtein 1966).
+
+    >>> edit_distance("kitten", "sitting")
+    3
+    """
+    row = list(range(len(true) + 1))
+    for i, label in enumerate(said, 1):
+        above, row[0] = row[0], i
+        for j, other in enumerate(true, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (label != other))
+    return row[-1]
+
+
+def label_error_rate(said: Sequence[Sequence[Any]], true: Sequence[Sequence[Any]]) -> float:
+    """All edit distances together, divided by the number of true labels. Raises DeltaruleError for unequal numbers of rows or no label.
+
+    >>> label_error_rate([(1, 2), (3,)], [(1, 2, 2), (3,)])
+    0.25
+    """
+    if len(said) != len(true):
+        raise DeltaruleError(f"label_error_rate expected as many rows said as true, received {len(said)} and {len(true)}")
+    count = sum(map(len, true))
+    if not count:
+        raise DeltaruleError("label_error_rate expected at least one true label, received none")
+    return sum(edit_distance(one, two) for one, two in zip(said, true, strict=True)) / count

@@ -24,7 +24,7 @@ from deltarule.layers.forward import forward, plan
 from deltarule.layers.layer import Layer
 from deltarule.layers.parts import parts, pieces
 from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
-from deltarule.losses import CrossEntropy, Loss, Overlap
+from deltarule.losses import CTC, CrossEntropy, Loss, Overlap
 from deltarule.losses import loss as resolve_loss
 from deltarule.ops.compiling import compiled
 from deltarule.ops.compiling import precision as _precision
@@ -275,8 +275,7 @@ class Network:
         cannot be written, or the class of a layer or a vocabulary is not registered.
         """
         header = {"architecture": to_json(self.layer), "input_shape": list(self.input_shape), "dtype": self.dtype, "seed": self.seed,
-                  "training": self.training, "epochs_trained": self.epochs_trained, "extra": extra or {}}
-        header |= {} if self.symbols is None else {"symbols": to_json(self.symbols)}
+                  "training": self.training, "epochs_trained": self.epochs_trained, "symbols": to_json(self.symbols), "extra": extra or {}}
         probes = prepare.probes(PROBES, self.input_shape, self.dtype, self.parts)
         arrays = {f"params/{path}": np.asarray(value) for path, value in flatten(self.params).items()}
         arrays |= {f"state/{path}": np.asarray(value) for path, value in flatten(self.state).items()}
@@ -324,7 +323,8 @@ class Network:
     def _automatic_metrics(self, loss: Loss) -> tuple[str, ...]:
         if isinstance(loss, Overlap) and len(self.output_shape) > 1:
             return "accuracy", "iou"
-        return ("accuracy",) if isinstance(loss, CrossEntropy) or self.output.activation in ("sigmoid", "softmax", "step", "sign") else ()
+        yes_or_no = isinstance(loss, CrossEntropy) or self.output.activation in ("sigmoid", "softmax", "step", "sign")
+        return ("accuracy",) if yes_or_no and not isinstance(loss, CTC) else ()
 
     def _rows(self, x: Any, y: Any, loss: Loss, sample_weight: Any, class_weight: Any, what: tuple[str, str] = ("x", "y")) -> Rows:
         features = prepare.inputs(x, self.input_shape, self.dtype, what[0], self.parts)
@@ -379,8 +379,8 @@ def restore(header: dict[str, Any], arrays: dict[str, np.ndarray], path: str) ->
     """The network from the parts of a model file; `path` is for messages."""
     try:
         net = Network(from_json(header["architecture"]), header["input_shape"], header["seed"], header["dtype"])
-        net.training, net.epochs_trained = dict(header["training"]), int(header["epochs_trained"])
-        net.symbols = from_json(header.get("symbols"))
+        net.training, net.symbols = dict(header["training"]), from_json(header.get("symbols"))
+        net.epochs_trained = int(header["epochs_trained"])
         probes = arrays["probes/inputs"], arrays["probes/outputs"]
     except (KeyError, TypeError) as error:
         raise ModelFileError(f"{path} lacks a part of the model's description: {error}") from None

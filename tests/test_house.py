@@ -19,7 +19,7 @@ FLOORS = [
     {"ops", "modelfile"},
     {"initializers", "schedules", "losses", "rowwise", "confusion"},
     {"optimizers", "metrics", "layers", "augment"},
-    {"data", "segmentation"},
+    {"data", "segmentation", "transcription"},
     {"training", "glass"},
     {"arguments"},
     {"network"},

@@ -24,6 +24,7 @@ from deltarule.losses.overlap import Combined as Combined
 from deltarule.losses.overlap import Dice as Dice
 from deltarule.losses.overlap import Jaccard as Jaccard
 from deltarule.losses.overlap import Overlap as Overlap
+from deltarule.losses.transcription import CTC as CTC
 
 LOSSES.update({
     "squared_error": SquaredError(), "mean_squared_error": SquaredError(), "mse": SquaredError(),
@@ -31,6 +32,6 @@ LOSSES.update({
     "absolute_error": AbsoluteError(), "mean_absolute_error": AbsoluteError(), "mae": AbsoluteError(),
     "huber": Huber(), "quantile": Quantile(), "poisson": Poisson(), "gaussian": Gaussian(),
     "cross_entropy": CrossEntropy(), "binary_cross_entropy": BinaryCrossEntropy(), "hinge": Hinge(), "perceptron": Perceptron(),
-    "dice": Dice(), "jaccard": Jaccard(), "iou": Jaccard(),
+    "ctc": CTC(), "dice": Dice(), "jaccard": Jaccard(), "iou": Jaccard(),
     "binary_cross_entropy_dice": Combined((BinaryCrossEntropy(), Dice())),
 })

@@ -53,6 +53,8 @@ from deltarule.textbook.attention import multi_head_forward as multi_head_forwar
 from deltarule.textbook.attention import positional_encoding as positional_encoding
 from deltarule.textbook.convolution import convolve as convolve
 from deltarule.textbook.convolution import convolve_backward as convolve_backward
+from deltarule.textbook.ctc import Transcription as Transcription
+from deltarule.textbook.ctc import ctc as ctc
 from deltarule.textbook.descent import Descent as Descent
 from deltarule.textbook.descent import descend as descend
 from deltarule.textbook.descent import numeric_gradient as numeric_gradient
