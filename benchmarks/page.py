@@ -53,7 +53,7 @@ def _training(results):
                + " | ".join(cells) + " |")
     yield from ("", "\"-\": the peer does not serve this network, or it is not written for it. Of the peak: two operations for every "
                 "multiply-add, three times (forward and two products backward), against the product of two matrices of 2048.", "",
-                "![How many times slower the peers are](figures/performance_training.png)", "", "Peak memory of the process (MB):", "",
+                "![How many times slower the peers are](performance/training.png)", "", "Peak memory of the process (MB):", "",
                 "| workload | " + " | ".join([OURS, *peers]) + " |", "|---" * (2 + len(peers)) + "|")
     for name, found in training.items():
         yield f"| {WORKLOADS[name].title} | " + " | ".join(f"{found[peer]['memory']:.0f}" if "memory" in found.get(peer, {}) else "-"
@@ -93,7 +93,7 @@ def _scaling(results):
     for title, found in results["scaling"].items():
         slopes = " | ".join(f"{slope(found['values'], found[peer]['seconds']):.2f}" for peer in (OURS, TORCH))
         yield f"| {title} | {', '.join(map(str, found['values']))} | {slopes} |"
-    yield from ("", "![Cost of a step against its size](figures/performance_scaling.png)", "")
+    yield from ("", "![Cost of a step against its size](performance/scaling.png)", "")
     _scaling_figure(results["scaling"])
 
 
@@ -117,7 +117,7 @@ def _figure(training, peers):
     axes.set_xlabel("time of the peer / time of deltarule (1: equally fast; dots: median, lines: smallest to largest)")
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False)
-    save(figure, "performance_training.png")
+    save(figure, "training.png")
 
 
 def _scaling_figure(scaling):
@@ -134,7 +134,7 @@ def _scaling_figure(scaling):
             if column == 0:
                 axes[row, column].set_ylabel(unit)
     axes[0, 0].legend(frameon=False)
-    save(figure, "performance_scaling.png")
+    save(figure, "scaling.png")
 
 
 def pyplot():
@@ -148,9 +148,9 @@ def pyplot():
 
 
 def save(figure, name):
-    """Into docs/figures."""
-    (DOCS / "figures").mkdir(exist_ok=True)
-    figure.savefig(DOCS / "figures" / name, dpi=110)
+    """Into docs/performance."""
+    (DOCS / "performance").mkdir(exist_ok=True)
+    figure.savefig(DOCS / "performance" / name, dpi=110)
 
 
 def factor(result, wanted):

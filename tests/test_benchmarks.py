@@ -72,7 +72,7 @@ def test_the_page_says_what_was_measured(benchmarks, tmp_path, monkeypatch):
     assert "| a trace | 1.00 ms | 2.00 ms | 2.00 (1.90 to 2.10) |" in text
     assert "| import | 0.25 (0.20 to 0.30) | 0.3 |" in text
     assert "| length | 1, 2, 4, 8 | 1.00 | 2.00 |" in text
-    for figure in ("performance_training.png", "performance_scaling.png"):
-        assert (tmp_path / "figures" / figure).stat().st_size > 10_000
+    for figure in ("training.png", "scaling.png"):
+        assert (tmp_path / "performance" / figure).stat().st_size > 10_000
     with pytest.raises(SystemExit, match="measure first: make bench"):
         page.write({})
