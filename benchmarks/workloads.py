@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import networks as n
 import numpy as np
 
-
 _TORCH = "PyTorch eager"
 
 
