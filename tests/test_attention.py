@@ -171,6 +171,33 @@ def test_whole_numbers_stay_exact_are_checked_and_saved(tmp_path):
     np.testing.assert_array_equal(dr.load(tmp_path / "net.safetensors").predict(x), net.predict(x))
 
 
+def test_explain_writes_out_score_weight_and_what_is_taken():
+    net, x, y = drawn([dr.MultiHeadAttention(2, size=3, causal=True), dr.Flatten()], 6, "float32", (4, 5))
+    trace = net.trace(x, y, loss="quadratic")
+    layer = trace["multi_head_attention_1"]
+    Q, K, V, A, dA = (value[1, 1].astype(float) for value in (*(layer.taps[name] for name in ("queries", "keys", "values", "attention")),
+                                                              layer.deltas["attention"]))
+    found = trace.explain("multi_head_attention_1", unit=(1, 2), example=1, step=2, weight=1)
+    e = K @ Q[2] / np.sqrt(3)
+    assert found["e_2,1"] == pytest.approx(e[1], rel=1e-5)
+    assert found["A_2,1"] == pytest.approx(np.exp(e[1]) / np.exp(e[:3]).sum(), rel=1e-4)
+    assert found["o_2,2"] == pytest.approx(A[2] @ V[:, 2], rel=1e-5)
+    assert found["dL/de_2,1"] == pytest.approx(A[2, 1] * (dA[2, 1] - A[2] @ dA[2]), rel=1e-4)
+    by_keys = layer.deltas["queries"][1, 1, 2]         # dL/dq = sum_s dL/de_s k_s / sqrt(d)
+    every = [trace.explain("multi_head_attention_1", 1, 1, s, step=2)[f"dL/de_2,{s}"] for s in range(4)]
+    np.testing.assert_allclose(np.array(every) @ K / np.sqrt(3), by_keys, rtol=1e-3, atol=1e-6)
+    assert every[3] == 0
+    assert "0, since it may not look there" in str(trace.explain("multi_head_attention_1", 1, 1, 3, step=2))
+    heaviest = trace.explain("multi_head_attention_1", example=1)
+    assert f"looking at {layer.taps['attention'][1, 0, 3].argmax()}" in heaviest.title
+    assert r"\frac" not in heaviest.latex
+    for wrong, message in (((2, 0), "has 2 heads"), ((0, 3), "has 3 features in a head"), ((0, 0.5), "received 0.5")):
+        with pytest.raises(DeltaruleError, match=message):
+            trace.explain("multi_head_attention_1", wrong)
+    with pytest.raises(DeltaruleError, match=r"has 4 steps, numbered from 0; received 4"):
+        trace.explain("multi_head_attention_1", step=4)
+
+
 TOKENS = dr.Network([dr.Embedding(5, 3), dr.Flatten(), dr.Dense(2, "softmax")], 4)
 
 

@@ -93,7 +93,7 @@ def test_pooling_is_told_with_its_window(pool, word, value):
     (lambda trace: trace.explain("conv2d_1", 0, weight=3),
      r"a map of conv2d_1 has weights \(3, 3, 4\), each numbered from 0: name a place of the kernel and a channel; received weight 3"),
     (lambda trace: trace.explain("flatten_1", 0),
-     r"explain writes out dense, recurrent and convolutional layers, .*; flatten_1 is a Flatten; it can explain conv2d_1, dense_1"),
+     r"explain writes out dense, recurrent, attention and convolutional .*; flatten_1 is a Flatten; it can explain conv2d_1, dense_1"),
 ])
 def test_errors(ask, message):
     with pytest.raises(DeltaruleError, match=message):

@@ -283,7 +283,7 @@ def test_the_table_and_the_figure(composite):
     (lambda _, trace: trace.explain("dense_1", unit=3), DeltaruleError, r"dense_1 has 3 units, numbered from 0; received unit 3"),
     (lambda _, trace: trace.explain("dense_1", weight=5), DeltaruleError, r"dense_1 has 5 inputs, numbered from 0; received weight 5"),
     (lambda _, trace: trace.explain("flatten_1"), DeltaruleError,
-     r"explain writes out dense, recurrent and convolutional layers, pooling and activations; flatten_1 is a Flatten"),
+     r"explain writes out dense, recurrent, attention and convolutional layers, pooling and activations; flatten_1 is a Flatten"),
 ])
 def test_mistakes(composite, ask, kind, message):
     with pytest.raises(kind, match=message):

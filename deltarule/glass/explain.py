@@ -10,10 +10,12 @@ import numpy as np
 
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.glass.equations import Equation, Explanation, escaped, number, signed, summed
+from deltarule.glass.explain_attention import explain_look
 from deltarule.glass.explain_images import explain_place, explains
 from deltarule.glass.explain_recurrent import explain_step
 from deltarule.glass.trace_table import function_of
 from deltarule.layers.activation import ActivationLayer, LeakyReLU, ParametricReLU
+from deltarule.layers.attention import MultiHeadAttention
 from deltarule.layers.dense import Dense
 from deltarule.layers.recurrent import Recurrent
 from deltarule.ops import activations
@@ -29,14 +31,16 @@ def explain(trace: Trace, path: str, unit: Any, example: int, weight: Any, learn
         if weight is not None:
             raise DeltaruleError(f"the weights of {path} are those of all its steps, so that no single step updates them; leave out weight")
         return explain_step(layer, unit, example, step)
+    if isinstance(layer.layer, MultiHeadAttention):
+        return explain_look(layer, unit, example, weight, step)
     if step is not None:
         layer = _at(layer, step)
     if explains(layer.layer):
         return explain_place(trace, layer, unit, example, weight, learning_rate, _activated)
     if not isinstance(layer.layer, (Dense, ActivationLayer)) and not hasattr(layer.layer, "function"):
-        known = [other.path for other in trace if isinstance(other.layer, (Dense, Recurrent)) or explains(other.layer)]
-        raise DeltaruleError(f"explain writes out dense, recurrent and convolutional layers, pooling and activations; {path} is a "
-                             f"{type(layer.layer).__name__}; "
+        known = [other.path for other in trace if isinstance(other.layer, (Dense, Recurrent, MultiHeadAttention)) or explains(other.layer)]
+        raise DeltaruleError("explain writes out dense, recurrent, attention and convolutional layers, pooling and activations; "
+                             f"{path} is a {type(layer.layer).__name__}; "
                              f"it can explain {', '.join(known) or 'no layer of this network'}")
     if layer.activation.ndim != 2:
         cure = "; name a step, such as step=0" if layer.activation.ndim == 3 else ""

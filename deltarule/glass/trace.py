@@ -227,8 +227,9 @@ class Trace:
         `weight` is the number of the input whose weight is updated (default: the one with the largest gradient), `learning_rate` that of
         the step (default: of the last training, 0.1 before any). In a convolution or pooling `unit` is a place and a map (p, q, m), or a
         map alone, whose strongest unit is taken, and `weight` a place of the kernel and a channel (i, j, c). Of a recurrent layer `step`
-        (default: the last) is explained: every gate, the cell and the state, and their deltas; of Dense behind one, this step. Printing
-        shows text, `.latex` holds the formulas. Raises DeltaruleError for an unknown layer, unit, example, weight or step.
+        (default: the last) is explained: every gate, the cell and the state, and their deltas; of Dense behind one, this step. In attention
+        `unit` is a head or (head, feature), `step` the one that looks, `weight` the one that it looks at (default: the heaviest).
+        Printing shows text, `.latex` holds the formulas. Raises DeltaruleError for an unknown layer, unit, example, weight or step.
         """
         from deltarule.glass.explain import explain
 
