@@ -108,6 +108,25 @@ def test_a_captioner_learns_to_name_what_is_there():
     assert np.mean(said[:, 1] == y[400:, 1]) > 0.97
 
 
+def test_every_word_stands_over_what_was_looked_at():
+    images, A = np.ones((2, 12, 12, 3)), np.zeros((2, 3, 9))
+    A[:, 1, 4] = 1
+    figure = dr.figures.attended(images, ["a red circle", "a square"], A, ["", "right caption: a circle"])
+    shown = [ax for ax in figure.axes if ax.images]
+    assert [ax.get_title() for ax in shown] == ["", "a", "red", "circle", "", "a", "square"]
+    lit = np.asarray(shown[2].images[0].get_array())[..., 0]
+    assert np.all(lit[4:8, 4:8] == 1)
+    assert lit.max() == 1
+    assert np.sum(lit > 0.5) == 16
+    assert any("right caption: a circle" in text.get_text() for ax in figure.axes for text in ax.texts)
+    for wrong, kind, message in ((lambda: dr.figures.attended(images[..., :1], ["a", "a"], A), ShapeError, r"attended expected images"),
+                                 (lambda: dr.figures.attended(images, ["a", "a"], A[..., :7]), ShapeError, r"attended cannot lay 7 places"),
+                                 (lambda: dr.figures.attended(images, ["a"], A), DeltaruleError, r"attended expected 2 captions"),
+                                 (lambda: dr.figures.attended(images, ["a b c d", "a"], A), DeltaruleError, r"received 2 of up to 4")):
+        with pytest.raises(kind, match=message):
+            wrong()
+
+
 @pytest.mark.parametrize(("make", "kind", "message"), [
     (lambda: dr.data.scenes(0), DeltaruleError, r"n expected a whole number of at least 1, received 0"),
     (lambda: dr.data.scenes(5, size=8), DeltaruleError, r"size expected a whole number of at least 16, received 8"),

@@ -101,6 +101,16 @@ def test_attention_is_drawn_head_by_head():
     assert bar.get_ylabel() == "attention weight"
 
 
+def test_attention_to_a_memory_names_both_sides():
+    net = dr.models.transformer(5, 5, 4, 3, width=8, heads=2, blocks=1)
+    trace = net.trace({"source": [[0, 1, 2, 3]], "target": [[0, 1, 2]]})
+    ax = dr.figures.attention(trace, "decoder/transformer_decoder_1/cross", tokens="xyz", memory="abcd").axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == list("abcd")
+    assert [label.get_text() for label in ax.get_yticklabels()] == list("xyz")
+    with pytest.raises(DeltaruleError, match=r"memory expected 4 words, one for each step, received 3"):
+        dr.figures.attention(trace, "decoder/transformer_decoder_1/cross", tokens="xyz", memory="abc")
+
+
 PLAIN = dr.Network([dr.Dense(3)], 3)
 ALL_WAYS = dr.Network([dr.Embedding(5, 4), dr.TransformerEncoder(2), dr.Dense(5, "softmax")], 6)
 TRACE = NET.trace(np.zeros((1, 6)))

@@ -1,5 +1,6 @@
 """Figures of networks and of what they learn: each function returns a matplotlib figure, `save` writes it as SVG or PNG."""
 
+from deltarule.figures.attended import attended as attended
 from deltarule.figures.attention import attention as attention
 from deltarule.figures.bend import bending as bending
 from deltarule.figures.diagram import network as network

@@ -13,12 +13,12 @@ NAMED = 40      # steps, at most, that are named one by one
 ACROSS = 4      # heads in a row
 
 
-def attention(trace: Trace, path: str, row: int = 0, tokens: Sequence[Any] | None = None) -> Any:
+def attention(trace: Trace, path: str, row: int = 0, tokens: Sequence[Any] | None = None, memory: Sequence[Any] | None = None) -> Any:
     """The attention weights of every head of the layer at `path` for one row of a trace: a panel for each, on one scale from 0 to 1.
 
     A line is a step that looks, a column a step that is looked at; each line sums to 1. `tokens` are the words (or characters) of the T
-    steps. Returns a matplotlib figure. Raises DeltaruleError for a layer without attention weights, a row that the trace lacks, and another
-    number of tokens.
+    steps, `memory` those of the S steps of a memory that is looked at. Returns a matplotlib figure. Raises DeltaruleError for a layer
+    without attention weights, a row that the trace lacks, and another number of words.
 
     >>> import deltarule as dr, numpy as np
     >>> net = dr.Network([dr.MultiHeadAttention(2)], (3, 4))
@@ -36,8 +36,10 @@ def attention(trace: Trace, path: str, row: int = 0, tokens: Sequence[Any] | Non
         raise DeltaruleError(f"{path} ({type(layer.layer).__name__}) has no attention weights; {', '.join(known) or 'no layer here'} has")
     A = layer.taps["attention"][row]                                                        # (heads, T, S)
     heads, T, S = A.shape
-    if tokens is not None and (T != S or len(tokens) != T):
-        raise DeltaruleError(f"tokens expected {T} words, one for each step, received {len(tokens)}")
+    across = tokens if memory is None else memory
+    for name, words, steps in (("tokens", tokens, T), ("tokens" if memory is None else "memory", across, S)):
+        if words is not None and len(words) != steps:
+            raise DeltaruleError(f"{name} expected {steps} words, one for each step, received {len(words)}")
     columns = min(heads, ACROSS)
     fig, axes = figure(columns, -(-heads // columns), width=2.5 if columns > 2 else 3.2, height=3.0 if columns > 2 else 3.2)
     fig.set_figwidth(fig.get_figwidth() + 0.8)
@@ -52,11 +54,11 @@ def attention(trace: Trace, path: str, row: int = 0, tokens: Sequence[Any] | Non
         if head % columns == 0:
             ax.set_ylabel("looking", fontsize=9)
         ax.tick_params(labelsize=SMALL)
+        if across is not None and S <= NAMED:
+            words = [plain(str(token)) for token in across]
+            ax.set_xticks(range(S), words, rotation=90 if max(map(len, words)) > 2 else 0)
         if tokens is not None and T <= NAMED:
-            words = [plain(str(token)) for token in tokens]
-            turned = 90 if max(map(len, words)) > 2 else 0
-            ax.set_xticks(range(T), words, rotation=turned)
-            ax.set_yticks(range(T), words)
+            ax.set_yticks(range(T), [plain(str(token)) for token in tokens])
     bar = fig.colorbar(drawn, ax=axes[:heads], shrink=0.8, aspect=20)
     bar.set_label("attention weight", fontsize=9)
     bar.ax.tick_params(labelsize=SMALL)
