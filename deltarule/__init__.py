@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from deltarule import models as models
     from deltarule import segmentation as segmentation
     from deltarule import textbook as textbook
+    from deltarule.ensembles import Ensemble as Ensemble
     from deltarule.estimators import Classifier as Classifier
     from deltarule.estimators import Regressor as Regressor
     from deltarule.generation import generate as generate
@@ -109,18 +110,23 @@ if TYPE_CHECKING:
     from deltarule.model import Model as Model
     from deltarule.model import load as load
     from deltarule.preflight import check as check
+    from deltarule.searching import LogUniform as LogUniform
+    from deltarule.searching import search as search
     from deltarule.seeing import maximize as maximize
     from deltarule.seeing import saliency as saliency
     from deltarule.seeing import top_patches as top_patches
     from deltarule.streaming import Stream as Stream
     from deltarule.transcription import ctc_decode as ctc_decode
     from deltarule.translation import translate as translate
+    from deltarule.trials import Trials as Trials
+    from deltarule.tuning import sweep as sweep
 
 _LAZY = {"Classifier": "deltarule.estimators", "Regressor": "deltarule.estimators", "Model": "deltarule.model", "load": "deltarule.model",
          "check": "deltarule.preflight", "generate": "deltarule.generation", "saliency": "deltarule.seeing",
          "maximize": "deltarule.seeing", "top_patches": "deltarule.seeing", "translate": "deltarule.translation",
          "Stream": "deltarule.streaming", "write": "deltarule.generation",
-         "ctc_decode": "deltarule.transcription"}
+         "ctc_decode": "deltarule.transcription", "Ensemble": "deltarule.ensembles", "Trials": "deltarule.trials",
+         "sweep": "deltarule.tuning", "search": "deltarule.searching", "LogUniform": "deltarule.searching"}
 _MODULES = ("figures", "lessons", "models", "segmentation", "textbook")
 
 

@@ -41,6 +41,15 @@ def checked_number(name: str, value: Any, least: float | None = None, most: floa
     return value
 
 
+def absent(value: Any) -> bool:
+    """Whether a setting is the number 0, so that a program can do without it; what a compiled program is given at its call never is.
+
+    >>> absent(0.0), absent(0.5), absent([0.0])
+    (True, False, False)
+    """
+    return isinstance(value, (int, float)) and value == 0
+
+
 def _refused(value: Any, above: float | None, least: float | None, below: float | None, most: float | None, whole: bool) -> str | None:
     """What was expected, where the value is refused."""
     kinds = int if whole else (int, float)

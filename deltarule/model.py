@@ -10,6 +10,8 @@ from deltarule import automatic, metrics, modelfile
 from deltarule.automatic import Choices, Problem
 from deltarule.data.dataset import Dataset
 from deltarule.data.preprocessing import Labels, Preprocessor, TargetScaler
+from deltarule.ensembles import Ensemble
+from deltarule.ensembles import restore as restore_ensemble
 from deltarule.errors import ModelFileError
 from deltarule.files import StrPath
 from deltarule.glass.findings import Findings
@@ -139,12 +141,14 @@ class Model:
                                  "scaler": self.scaler and self.scaler.to_json(), "about": self.about})
 
 
-def load(path: StrPath) -> Network | Model:
-    """What a model file holds: a `Network`, or a `Model` where preprocessing was saved with it.
+def load(path: StrPath) -> Network | Model | Ensemble:
+    """What a model file holds: a `Network`, an `Ensemble`, or a `Model` where preprocessing was saved with it.
 
     Raises ModelFileError for a file that is missing, damaged, foreign, from a newer version, or whose probe rows give other outputs.
     """
     header, arrays = modelfile.read_model(path)
+    if "members" in header:
+        return restore_ensemble(header, arrays, str(path))
     network = restore(header, arrays, str(path))
     extra = header.get("extra") or {}
     if not extra:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from deltarule.checks import check_number
+from deltarule.checks import absent, check_number
 from deltarule.errors import DeltaruleError
 from deltarule.lazy import Lazy
 from deltarule.schedules import Rate, Schedule
@@ -122,7 +122,7 @@ class GradientDescent(_Clipped):
             raise DeltaruleError("GradientDescent with nesterov=True needs momentum, received momentum=0; give for example momentum=0.9")
 
     def _rule(self, eta: float | Rate) -> optax.GradientTransformation:
-        return optax.sgd(eta, momentum=self.momentum or None, nesterov=self.nesterov)
+        return optax.sgd(eta, momentum=None if absent(self.momentum) else self.momentum, nesterov=self.nesterov)
 
 
 SGD = GradientDescent
@@ -152,7 +152,8 @@ class RMSprop(_Clipped):
         check_number(self, "epsilon", above=0)
 
     def _rule(self, eta: float | Rate) -> optax.GradientTransformation:
-        return optax.rmsprop(eta, decay=self.decay, eps=self.epsilon, eps_in_sqrt=False, momentum=self.momentum or None)
+        momentum = None if absent(self.momentum) else self.momentum
+        return optax.rmsprop(eta, decay=self.decay, eps=self.epsilon, eps_in_sqrt=False, momentum=momentum)
 
 
 @register

@@ -23,7 +23,7 @@ FLOORS = [
     {"training", "glass"},
     {"arguments"},
     {"network"},
-    {"figures", "models", "seeing", "generation", "translation", "streaming"},
+    {"figures", "models", "seeing", "generation", "translation", "streaming", "ensembles", "trials", "tuning", "searching"},
     {"automatic"},
     {"model"},
     {"examination"},

@@ -25,6 +25,8 @@ DEMANDED = [    # of each lesson: what the mission asks it to show
     ("gradient-descent", ["updates an epoch", "loss above the least after equal work, batch against mini-batch"]),
     ("gradient-noise", ["slope of log noise over log m"]),
     ("overfitting", ["gap at the end, relative to the gap at the best epoch", "test loss without early stopping, relative to with"]),
+    ("hyper-parameters", ["mean gain in test accuracy over the default", "mean gain, in standard errors",
+                          "parts on which the default was better", "its test accuracy above the default's"]),
     ("trask", [f"mean error at step {step:,}" for step in range(0, 60_000, 10_000)]),
     ("approximation", [f"root mean square error of {name}" for name in ("x^2", "sin x", "|x|", "Heaviside")]),
     ("bending", ["two curves: separable at the input", "two curves: separable in dense_1", "spiral: separable at the input",

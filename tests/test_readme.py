@@ -30,6 +30,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert names["net"].evaluate(names["test"].x, names["test"].y)["accuracy"] > 0.95
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert names["search"].best_score_ > 0.9
+    assert names["found"].best.evaluate(names["test"].x, names["test"].y)["accuracy"] > 0.9
     assert names["model"].predict(names["unseen"].x).tolist() == [file.split("/")[0] for file in names["unseen"].files]
     assert names["trace"]["dense_1"].delta.shape == (len(names["test"].x), 64)
     assert all((tmp_path / name).stat().st_size > 10_000 for name in ("watched.svg", "network.png"))

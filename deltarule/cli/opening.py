@@ -17,6 +17,7 @@ from deltarule.data.delimited import ENDINGS, is_number
 from deltarule.data.long_tables import read_sequences
 from deltarule.data.preprocessing import Labels, Preprocessor
 from deltarule.data.sequences import Sequences
+from deltarule.ensembles import Ensemble
 from deltarule.errors import DataError
 from deltarule.files import shown
 from deltarule.model import Model, load
@@ -141,8 +142,14 @@ def table_file(name: str) -> str:
 
 
 def open_model(path: str) -> Model:
-    """The model in a file; a bare network becomes a model that leaves its inputs as they are and numbers its classes."""
+    """The model in a file; a bare network becomes a model that leaves its inputs as they are and numbers its classes.
+
+    Raises DataError for an ensemble, which the commands do not know.
+    """
     model = load(path)
+    if isinstance(model, Ensemble):
+        raise DataError(f"{shown(path)} holds an ensemble of {len(model)} networks, which this command does not take; in Python "
+                        "deltarule.load opens it, and its members[0].save(...) writes a single network")
     if not isinstance(model, Network):
         return model
     shape = model.input_shape

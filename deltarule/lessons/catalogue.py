@@ -18,7 +18,7 @@ NAMES = (       # in the order of the lectures; the module of "one-vs-all" is on
     "neuron", "festival", "perceptron", "adaline", "logistic", "xor", "one-vs-all", "small-changes", "firing-rate", "visual-cortex",
     "activations", "linear-depth", "vanishing-gradients", "dying-relu", "relu-speed", "losses", "softmax",
     "layers", "backpropagation", "trask", "gradient-descent", "gradient-noise", "approximation", "capacity", "bending",
-    "overfitting", "regularization", "metrics", "problem-first",
+    "overfitting", "regularization", "hyper-parameters", "metrics", "problem-first",
     "mnist-nielsen", "convolution", "shared-weights", "pooling", "receptive-field", "convnet", "conv1d", "hierarchy", "segmentation",
     "galaxies",
     "recurrent", "lstm", "adding-problem", "attention", "language-model",

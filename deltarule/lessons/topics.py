@@ -42,6 +42,7 @@ TOPICS: dict[int, Topic] = {
     21: Topic(LEARNING, "universal approximation and capacity", "B N"),
     22: Topic(LEARNING, "how layers bend space", "P"),
     23: Topic(LEARNING, "validation, overfitting and what helps against it", "I B H"),
+    24: Topic(LEARNING, "hyper-parameters, tuned against a metric on rows held out", "H N"),
     25: Topic(LEARNING, "accuracy, precision, recall and their relatives", "H"),
     26: Topic(LEARNING, "the problem comes first: architecture, loss and metrics follow", "H"),
     27: Topic(IMAGES, "handwritten digits with 784 inputs and one-hot targets", "I"),

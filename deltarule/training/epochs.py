@@ -64,6 +64,11 @@ class Stopping(NamedTuple):
 
 @compiled("learner")      # one small program instead of one for each array
 def start(learner: Learner, params: Tree, state: Tree, memory: Any = None) -> Standing:
+    """`beginning`, compiled."""
+    return beginning(learner, params, state, memory)
+
+
+def beginning(learner: Learner, params: Tree, state: Tree, memory: Any = None) -> Standing:
     """The standing before the first step; `memory` is what the optimizer remembers of earlier training, None: nothing."""
     worst = jnp.asarray(jnp.inf, learner.dtype)
     whole = jnp.asarray(0, jnp.int32)
@@ -90,8 +95,8 @@ def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: R
 
     def epoch(carry: tuple[Array, Standing, Array]) -> tuple[Array, Standing, Array]:
         e, now, curves = carry
-        now = lax.fori_loop(first, last, lambda s, now: _one_step(learner, now, rows, orders, e, s, seed), now)
-        now, measured = lax.cond(ends, lambda now: _finish(learner, monitor, now, watched, orders.shape[1], stopping, columns),
+        now = lax.fori_loop(first, last, lambda s, now: one_step(learner, now, rows, orders, e, s, seed), now)
+        now, measured = lax.cond(ends, lambda now: finish_epoch(learner, monitor, now, watched, orders.shape[1], stopping, columns),
                                  lambda now: (now, jnp.full((columns,), jnp.nan, learner.dtype)), now)
         return e + 1, now, lax.dynamic_update_index_in_dim(curves, measured, e, 0)
 
@@ -99,7 +104,8 @@ def advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: R
     return now, curves
 
 
-def _one_step(learner: Learner, now: Standing, rows: Rows, orders: Array, e: Array, s: Array, seed: Array) -> Standing:
+def one_step(learner: Learner, now: Standing, rows: Rows, orders: Array, e: Array, s: Array, seed: Array) -> Standing:
+    """Step s of epoch e: its batch, and what learning from it changes."""
     number = now.epoch * learner.steps + s
     key = key_of(learner, seed, now.epoch, s)
     batch = augmented(learner, take(rows, orders, e, s), key)
@@ -138,7 +144,7 @@ def take(rows: Rows, orders: Array, e: Array, s: Array) -> Batch:
     return Batch(gather(rows.x), gather(rows.y), weights, count)
 
 
-def _finish(learner: Learner, monitor: tuple[int, float], now: Standing, watched: Watched | None, steps: int,
+def finish_epoch(learner: Learner, monitor: tuple[int, float], now: Standing, watched: Watched | None, steps: int,
             stopping: Stopping, columns: int) -> tuple[Standing, Array]:
     """The end of an epoch: measure in predict mode, keep the best weights, see whether it is time to stop."""
     running = now.running / steps

@@ -22,6 +22,7 @@ from deltarule.training.step import Learner, augmented
 SEGMENT_SECONDS = 0.5       # how long the compiled program runs before Python looks up
 FIRST_STEPS = 20            # in each of the first two calls, when the pace is not known yet
 NEVER = 2**30
+LARGER = ("accuracy", "iou", "dice")        # curves that are better the larger they are
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def which_monitor(name: str, names: tuple[str, ...]) -> tuple[int, float]:
     """The column of the monitored curve, and 1.0 where smaller is better or -1.0. Raises DeltaruleError for an unknown name."""
     if name not in names:
         raise DeltaruleError(f"monitor {name!r} is not measured here; measured: {', '.join(names[1:])}")
-    return names.index(name), -1.0 if name.endswith("accuracy") else 1.0
+    return names.index(name), -1.0 if name.removeprefix("val_") in LARGER else 1.0
 
 
 def stream(seed: int, name: str) -> int:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from deltarule.augment import Augmentation, Examples
 from deltarule.augment import augmented as augmented_examples
+from deltarule.checks import absent
 from deltarule.layers.forward import as_floats, forward
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, flatten
@@ -86,9 +87,9 @@ def penalty(learner: Learner, params: Tree) -> Array | float:
     total: Array | float = 0.0
     for path, W in flatten(params).items():
         if path.rpartition("/")[2] == "weights":
-            if learner.l1:
+            if not absent(learner.l1):
                 total += learner.l1 * jnp.sum(jnp.abs(W))
-            if learner.l2:
+            if not absent(learner.l2):
                 total += learner.l2 / 2 * jnp.sum(W * W)
     return total
 
