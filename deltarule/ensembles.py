@@ -103,7 +103,7 @@ class Ensemble:
 
     def outputs(self, x: Any) -> np.ndarray:
         """What each member says: (members, n, *output_shape) for inputs (n, *input_shape). Raises as `Network.predict` does."""
-        return self._outputs(prepare.inputs(x, self.first.input_shape, self.first.dtype, vocabulary=self.first.vocabulary))
+        return self._outputs(prepare.inputs(x, self.first.input_shape, self.first.dtype, parts=self.first.parts))
 
     def predict(self, x: Any, spread: bool = False) -> Any:
         """The mean over the members (n, *output_shape), of classes the mean probability; with `spread` the pair (mean, spread).
@@ -146,7 +146,7 @@ class Ensemble:
                   "members": [{"seed": member.seed, "training": member.training, "epochs_trained": member.epochs_trained}
                               for member in self.members]}
         header |= {} if net.symbols is None else {"symbols": to_json(net.symbols)}
-        rows = prepare.probes(PROBES, net.input_shape, net.dtype, net.vocabulary)
+        rows = prepare.probes(PROBES, net.input_shape, net.dtype, net.parts)
         arrays = {f"{kind}/{path}": value for kind in ("params", "state")
                   for path, value in flatten(stacked([getattr(member, kind) for member in self.members])).items()}
         modelfile.write_model(path, header, arrays | {"probes/inputs": rows, "probes/outputs": self._outputs(rows)})

@@ -91,7 +91,7 @@ def parts() -> list[Part]:
     each = len(order) // PARTITIONS
 
     def rows(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return digits.x[which], digits.y[which]
+        return np.asarray(digits.x)[which], digits.y[which]
 
     cuts = [order[i * each:(i + 1) * each] for i in range(PARTITIONS)]
     return [Part(rows(cut[:LEARN]), rows(cut[LEARN:LEARN + HELD]), rows(cut[LEARN + HELD:])) for cut in cuts]

@@ -145,7 +145,7 @@ def take(rows: Rows, orders: Array, e: Array, s: Array) -> Batch:
 
 
 def finish_epoch(learner: Learner, monitor: tuple[int, float], now: Standing, watched: Watched | None, steps: int,
-            stopping: Stopping, columns: int) -> tuple[Standing, Array]:
+                 stopping: Stopping, columns: int) -> tuple[Standing, Array]:
     """The end of an epoch: measure in predict mode, keep the best weights, see whether it is time to stop."""
     running = now.running / steps
     measured = jnp.reshape(running, (1,))

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from deltarule.data.arrays import aligned
 from deltarule.errors import DivergenceError
 from deltarule.layers.scope import Array, Tree
 from deltarule.ops.compiling import compiled
@@ -111,7 +112,7 @@ class _Crowd:
                      for seed, trained in zip(members.seeds, members.trained, strict=True)]
         names = curve_names(learner, watched.weights.shape[0])
         self.monitor = which_monitor(settings.monitor, names)
-        self.rows, self.watched, self.varied = jax.device_put((rows, watched, members.varied))
+        self.rows, self.watched, self.varied = jax.device_put((rows._replace(x=aligned(rows.x)), watched, members.varied))
         self.capacity = max(1, min(256, ORDERS // (len(self.each) * rows.x.shape[0])))
         self.noise = np.array([noise_seed(one) for one in self.each])
         self.now = start_many(learner, self.varied, members.params, members.state, quick=learner.quick)
