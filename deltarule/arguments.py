@@ -8,7 +8,6 @@ import numpy as np
 from deltarule.errors import DeltaruleError
 from deltarule.layers.encoder_decoder import EncoderDecoder
 from deltarule.layers.layer import Layer
-from deltarule.spec import to_json
 from deltarule.training.fit import Settings
 from deltarule.training.recording import Record
 from deltarule.training.step import Learner
@@ -48,13 +47,6 @@ def settings_of(seed: int, trained: int, epochs: int, patience: int | None, moni
         monitor = "val_loss" if validated else "loss"
     return Settings(int(epochs), seed, trained, shuffle, monitor, patience if validated else None,
                     ("best" if validated else "last") if keep == "auto" else keep, None if goal is None else float(goal))
-
-
-def recipe(learner: Learner, epochs: int, rows: int, seed: int) -> dict[str, Any]:
-    """How a network was trained, as plain JSON."""
-    return {"loss": to_json(learner.loss), "metrics": list(learner.metrics), "optimizer": to_json(learner.optimizer),
-            "batch_size": learner.batch_size, "epochs": epochs, "l1": learner.l1, "l2": learner.l2, "rows": rows, "seed": seed,
-            "augment": to_json(learner.augment)}
 
 
 def valid_record(record: Any) -> Record | None:

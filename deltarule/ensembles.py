@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deltarule import modelfile
-from deltarule.arguments import pair, recipe, settings_of, sized
+from deltarule.arguments import pair, settings_of, sized
 from deltarule.augment import as_augmentations
 from deltarule.checks import checked_number
 from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
@@ -169,7 +169,7 @@ class Ensemble:
     def _take(self, runs: Sequence[Run], job: "Job") -> None:
         for member, run in zip(self.members, runs, strict=True):
             member._take(run)
-            member.training = recipe(job.learner, job.settings.epochs, len(job.rows.x), member.seed)
+            member.training = prepare.recipe(job.learner, job.settings.epochs, len(job.rows.x), member.seed)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,18 +9,7 @@ import jax
 import numpy as np
 
 from deltarule import modelfile
-from deltarule.arguments import (
-    hashable,
-    pair,
-    recipe,
-    refuse_for_stream,
-    row_shape,
-    settings_of,
-    sized,
-    valid_dtype,
-    valid_record,
-    valid_seed,
-)
+from deltarule.arguments import hashable, pair, refuse_for_stream, row_shape, settings_of, sized, valid_dtype, valid_record, valid_seed
 from deltarule.augment import as_augmentations
 from deltarule.data.arrays import as_array
 from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
@@ -253,7 +242,7 @@ class Network:
             prepare.check_augmented(learner, rows, self.output)
         learner = self._planned(learner, learner.batch_size * learner.steps, epochs)
         memory = self._memory(learner) if resume else None
-        self.training = recipe(learner, epochs, len(rows.x), self.seed)
+        self.training = prepare.recipe(learner, epochs, len(rows.x), self.seed)
         with _precision(self.dtype), Progress(epochs, learner.steps, progress) as shown:
             def report(history: History, done: int) -> None:
                 shown(history, done)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deltarule.arguments import recipe, valid_seed
+from deltarule.arguments import valid_seed
 from deltarule.ensembles import Ensemble, prepared, reseeded
 from deltarule.errors import DeltaruleError
 from deltarule.network import Network
@@ -20,6 +20,7 @@ from deltarule.schedules import Schedule
 from deltarule.spec import nearest
 from deltarule.training.history import History
 from deltarule.training.many import PENALTIES, Members, stacked, with_settings
+from deltarule.training.prepare import recipe
 from deltarule.trials import Trial, Trials, is_number, ranked, sign_of
 
 OPTIONS = {name: parameter.default for name, parameter in inspect.signature(Ensemble.fit).parameters.items()

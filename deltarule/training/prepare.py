@@ -14,6 +14,7 @@ from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.layers.parts import Part
 from deltarule.losses import Loss, Output, name_of
 from deltarule.ops.noise import step_key
+from deltarule.spec import to_json
 from deltarule.training.epochs import Rows, Watched
 from deltarule.training.fit import stream
 from deltarule.training.step import Batch, Learner, augmented
@@ -177,6 +178,13 @@ def watched_rows(rows: Rows, validation: Rows | None, seed: int, dtype: str,
     weights[0, :m] = w
     weights[1, m:] = 1 if val_w is None else val_w
     return Watched(x, np.concatenate([y, val_y]), weights)
+
+
+def recipe(learner: Learner, epochs: int, rows: int, seed: int) -> dict[str, Any]:
+    """How a network was trained, as plain JSON."""
+    return {"loss": to_json(learner.loss), "metrics": list(learner.metrics), "optimizer": to_json(learner.optimizer),
+            "batch_size": learner.batch_size, "epochs": epochs, "l1": learner.l1, "l2": learner.l2, "rows": rows, "seed": seed,
+            "augment": to_json(learner.augment)}
 
 
 def masks(input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> bool:
