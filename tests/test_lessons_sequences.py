@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+import scipy.stats
 
 import deltarule as dr
-from deltarule.lessons import attention, language_model
+from deltarule.lessons import attention, language_model, light_curves
 from deltarule.lessons.board import Board
 
 
@@ -45,3 +46,19 @@ def test_counts_of_characters_and_pairs_by_hand():
     single, pair = language_model.counted(np.array([0, 1, 0, 1]), np.array([[0, 1]]), np.array([[1, 1]]), 2)
     np.testing.assert_allclose(single, math.log(2))                                             # 3 of 6 each
     np.testing.assert_allclose(pair, -(math.log(3 / 4) + math.log(1 / 3)) / 2)                  # 01: 2 + 1 of 4; 11: 0 + 1 of 3
+
+
+def test_light_curves_are_told_apart_and_every_number_is_as_expected(result):
+    found = result("light-curves")
+    assert found.passed, found.text
+    assert min(found.numbers[f"{name}, accuracy on new stars"] for name in ("CNN", "GRU")) >= 0.95
+    assert {"stars", "confusion", "mistake"} == set(found.figures)
+    for figure in found.figures.values():
+        assert all(size <= limit for size, limit in zip(figure.get_size_inches(), (9.4, 6.7), strict=True))
+
+
+def test_the_statistics_of_light_curves_are_scipys():
+    stars = dr.data.light_curves(7)
+    for row, values in zip(light_curves.statistics(stars), stars.values, strict=True):
+        m = values[:, 0]
+        np.testing.assert_allclose(row, (m.mean(), m.std(), scipy.stats.skew(m), m.max() - m.min()))

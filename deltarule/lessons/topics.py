@@ -58,4 +58,5 @@ TOPICS: dict[int, Topic] = {
     37: Topic(SEQUENCES, "the recurrent network with U, V, W; backpropagation through time; why it is hard to train", "P N"),
     38: Topic(SEQUENCES, "LSTM and GRU: input, forget and output gate, cell state; both ways, stacked, variable length", "P N"),
     39: Topic(SEQUENCES, "attention, many heads, places, transformers", "N"),
+    40: Topic(SEQUENCES, "light curves of stars, sound, text: sequences as they come", "P"),
 }
