@@ -63,6 +63,11 @@ CASES = {
     "errors taken as they are": Case(3, (4, 5), 17, 64, (1, 1)),
     "pooled windows that leave a rest": Case(2, (9, 13), 3, 6, (3, 3), pool=(2, 4), padding=((1, 0), (0, 1))),
     "the largest window": Case(1, (11, 27), 1, 17, (2, 2), pool=(10, 25)),
+    "pairs of outputs and one left over": Case(2, (6, 13), 16, 17, (3, 3), padding=((1, 1), (1, 1))),
+    "pairs of outputs, padding beyond a kernel of 5": Case(2, (5, 9), 9, 16, (5, 5), padding=((5, 2), (6, 0))),
+    "pairs of outputs, a band of rows after the other": Case(1, (20, 331), 33, 8, (3, 3)),
+    "pairs of outputs, a stretch of a sequence after the other": Case(1, (1, 401), 70, 16, (1, 3), pool=(1, 3)),
+    "pairs of outputs, short rows together": Case(2, (8, 8), 8, 64, (3, 3), padding=((1, 1), (1, 1))),
     "one value": Case(1, (1, 1), 1, 1, (1, 1)),
 }
 

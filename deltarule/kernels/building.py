@@ -31,6 +31,7 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "attention": ("attention_forward", "attention_backward"),
     "rows": ("layer_norm_forward", "layer_norm_backward", "gelu_forward", "gelu_backward"),
 }
+HEADERS = ("vectors.h", "functions.h", "lines.h", "winograd.h")
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
 INSTEAD = "convolution, pooling, normalization, recurrent layers and attention run in their JAX form"
 PATIENCE = 300      # seconds for the compiler
@@ -100,7 +101,7 @@ def instruction_set() -> tuple[str, tuple[str, ...]]:
 
 def _digest(source: str, flags: tuple[str, ...]) -> str:
     """Changes with the source, the flags and the headers that it is compiled against."""
-    text = b"".join((FOLDER / name).read_bytes() for name in ("vectors.h", "functions.h", f"{source}.cc"))
+    text = b"".join((FOLDER / name).read_bytes() for name in (*HEADERS, f"{source}.cc"))
     return hashlib.sha256(text + " ".join(flags).encode() + jax.__version__.encode()).hexdigest()[:16]
 
 
