@@ -41,7 +41,8 @@ def attention(trace: Trace, path: str, row: int = 0, tokens: Sequence[Any] | Non
         if words is not None and len(words) != steps:
             raise DeltaruleError(f"{name} expected {steps} words, one for each step, received {len(words)}")
     columns = min(heads, ACROSS)
-    fig, axes = figure(columns, -(-heads // columns), width=2.5 if columns > 2 else 3.2, height=3.0 if columns > 2 else 3.2)
+    width, height = {1: (3.2, 3.2), 2: (3.2, 3.2), 3: (2.5, 3.0), 4: (2.1, 3.0)}[columns]
+    fig, axes = figure(columns, -(-heads // columns), width, height)
     fig.set_figwidth(fig.get_figwidth() + 0.8)
     for head, ax in enumerate(axes):
         if head >= heads:
