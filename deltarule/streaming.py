@@ -83,7 +83,7 @@ class Stream:
         wanted = {path: [value.shape[1] for value in _states(values)] for path, values in self._beginning(1).items()}
         received = {path: [np.shape(state) for state in group] if isinstance(group, (tuple, list)) else np.shape(group)
                     for path, group in states.items()}
-        n = next((shape[0] for group in received.values() for shape in group if shape), 0)
+        n = next((shape[0] for group in received.values() if isinstance(group, list) for shape in group if shape), 0)
         if received != {path: [(n, units) for units in group] for path, group in wanted.items()}:
             expected = "; ".join(f"{path}: {', '.join(f'(n, {units})' for units in group)}" for path, group in wanted.items())
             raise ShapeError(f"Stream expected the states of every recurrent layer ({expected}), received {received}; "
