@@ -122,6 +122,10 @@ class Process:
         time.sleep(REST)
         return answer
 
+    def stop(self):
+        """End the process."""
+        self.pipe.send(None)
+
 
 def compare(weights, texts, repeats):
     """Seconds of a call on both sides, turn by turn, and PyTorch's threads."""
@@ -132,7 +136,10 @@ def compare(weights, texts, repeats):
     if ours.ask("greedy") != peer.ask("greedy"):
         raise SystemExit("the two sides write different texts")
     ours.ask("write")       # compiles
-    return [(peer.ask("write"), ours.ask("write")) for _ in range(repeats)], threads
+    pairs = [(peer.ask("write"), ours.ask("write")) for _ in range(repeats)]
+    for side in (ours, *peers.values()):
+        side.stop()
+    return pairs, threads
 
 
 def main():

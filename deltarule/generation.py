@@ -114,14 +114,14 @@ def _write(layer: Layer, dtype: str, params: Tree, state: Tree, written: Array, 
            temperature: Array, settings: tuple[int, float, int]) -> Array:
     """Steps begin ... end - 1 of `written` (n, steps), each drawn from what stands before it; settings: top_k, top_p, T."""
     top_k, top_p, T = settings
-    rows = written.shape[0]
+    rows, draws = written.shape[0], _draws(key, written)
 
     def write(p: Array, written: Array) -> Array:
         start = jnp.maximum(p - T, 0)
         window = lax.dynamic_slice(written, (jnp.zeros_like(start), start), (rows, T))
         output, _ = forward(layer, params, state, window, dtype=dtype)
         a = lax.dynamic_index_in_dim(_scores(output), p - start - 1, axis=1, keepdims=False)            # (n, K), at the last step
-        return lax.dynamic_update_slice(written, _drawn(a, key, p, temperature, top_k, top_p)[:, None], (jnp.zeros_like(p), p))
+        return lax.dynamic_update_slice(written, _drawn(a, draws[p], temperature, top_k, top_p)[:, None], (jnp.zeros_like(p), p))
 
     return lax.fori_loop(begin, end, write, written)
 
@@ -130,12 +130,14 @@ def _write(layer: Layer, dtype: str, params: Tree, state: Tree, written: Array, 
 def _write_on(layer: Layer, dtype: str, params: Tree, state: Tree, written: Array, begin: Array, end: Array, key: Array, temperature: Array,
               settings: tuple[int, float]) -> Array:
     """The same step by step from the first on, with what the layers keep in the state; steps before `begin` are given."""
+    draws = _draws(key, written)
+
     def write(p: Array, now: tuple[Array, Tree]) -> tuple[Array, Tree]:
         written, state = now
         zero = jnp.zeros_like(p)
         output, state = forward(layer, params, state, lax.dynamic_slice(written, (zero, p - 1), (written.shape[0], 1)), dtype=dtype)
         given = lax.dynamic_slice(written, (zero, p), (written.shape[0], 1))
-        drawn = _drawn(_scores(output)[:, 0], key, p, temperature, *settings)[:, None]
+        drawn = _drawn(_scores(output)[:, 0], draws[p], temperature, *settings)[:, None]
         return lax.dynamic_update_slice(written, jnp.where(p < begin, given, drawn), (zero, p)), state
 
     return lax.fori_loop(jnp.ones_like(begin), end, write, (written, state))[0]
@@ -146,10 +148,17 @@ def _scores(output: Output) -> Array:
     return (jnp.log(output.h) if output.a is None else output.a).astype(jnp.float32)
 
 
-def _drawn(a: Array, key: Array, p: Array, temperature: Array, top_k: int, top_p: float) -> Array:
-    """One number for each row of a (n, K); the draw depends on the key and the place p alone."""
+def _draws(key: Array, written: Array) -> Array:
+    """A number from 0 to 1 for every place and row (steps, n), which depends on the key and the place alone."""
+    rows, steps = written.shape
+    return jax.vmap(lambda p: jax.random.uniform(jax.random.fold_in(jax.random.wrap_key_data(key), p), (rows,)))(jnp.arange(steps))
+
+
+def _drawn(a: Array, u: Array, temperature: Array, top_k: int, top_p: float) -> Array:
+    """One number for each row of a (n, K): the first whose probability, with those of all before it, exceeds u (n,)."""
     likely = chosen(a / jnp.maximum(temperature, 1e-6), top_k, top_p)
-    drawn = jax.random.categorical(jax.random.fold_in(jax.random.wrap_key_data(key), p), likely)
+    summed = jnp.cumsum(jax.nn.softmax(likely, axis=-1), axis=-1)
+    drawn = jnp.sum(summed <= u[:, None] * summed[:, -1:], axis=-1)
     return jnp.where(temperature > 0, drawn, jnp.argmax(a, axis=-1)).astype(jnp.int32)
 
 

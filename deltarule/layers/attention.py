@@ -81,18 +81,24 @@ class MultiHeadAttention(Layer):
 
     def _onward(self, Q: Array, K: Array, V: Array, real: Array | None, scope: Scope, carried: Tree) -> Array:
         """O of steps that come behind those of the keys and values that are kept; theirs are kept as well."""
-        place, real = carried["place"], jnp.ones((Q.shape[0], 1, 1, Q.shape[1]), bool) if real is None else real
+        n, steps, heads, size = Q.shape
+        place, rows = carried["place"], n * heads
         zero = jnp.zeros_like(place)
-        K, V = (lax.dynamic_update_slice(carried[name], jnp.swapaxes(new, 1, 2), (zero, zero, place, zero))
-                for name, new in (("keys", K), ("values", V)))
-        real = lax.dynamic_update_slice(carried["real"], real, (zero, zero, zero, place))
-        scope.carry({"keys": K, "values": V, "real": real, "place": place + Q.shape[1]})
-        return jnp.swapaxes(attention_weights(jnp.swapaxes(Q, 1, 2), K, causal=True, mask=real, first=place) @ V, 1, 2)
+        Q = jnp.swapaxes(Q, 1, 2).reshape(rows, steps, size)
+        K = lax.dynamic_update_slice(carried["keys"], jnp.transpose(K, (0, 2, 3, 1)).reshape(rows, size, steps), (zero, zero, place))
+        V = lax.dynamic_update_slice(carried["values"], jnp.swapaxes(V, 1, 2).reshape(rows, steps, size), (zero, place, zero))
+        here = jnp.ones((n, steps), bool) if real is None else real[:, 0, 0]
+        real = lax.dynamic_update_slice(carried["real"], here, (zero, place))
+        scope.carry({"keys": K, "values": V, "real": real, "place": place + steps})
+        seen = jnp.broadcast_to(real[:, None], (n, heads, real.shape[-1])).reshape(rows, 1, real.shape[-1])
+        A = attention_weights(Q, jnp.swapaxes(K, 1, 2), causal=steps > 1, mask=seen, first=place)       # one step sees all that is there
+        return jnp.swapaxes((A @ V).reshape(n, heads, steps, size), 1, 2)
 
     def beginning(self, n: int, T: int, d: int, dtype: str) -> Tree:
-        """What is carried into the first of T steps of n sequences: room for their keys and values, (n, heads, T, size), and the place."""
-        kept = {name: np.zeros((n, self.heads, T, self._size(d)), dtype) for name in ("keys", "values")}
-        return {**kept, "real": np.zeros((n, 1, 1, T), bool), "place": np.zeros((), np.int32)}
+        """What is carried into the first of T steps of n sequences: room for keys (n heads, size, T) and values (n heads, T, size)."""
+        rows, size = n * self.heads, self._size(d)
+        return {"keys": np.zeros((rows, size, T), dtype), "values": np.zeros((rows, T, size), dtype), "real": np.zeros((n, T), bool),
+                "place": np.zeros((), np.int32)}
 
     def _size(self, d: int) -> int:
         if self.size is None and d % self.heads:

@@ -69,8 +69,8 @@ def teach(board: Board) -> None:
                  "where the four heads of the first block look, in held-out text: a line is a character that looks back, bright are the "
                  "characters that it looks at; none looks ahead")
     board.say("These are numbers of a short training. On the plays of Shakespeare (tinyshakespeare, 1.1 million characters), rows of "
-              f"{WHOLE[0]} characters and {WHOLE[1]} updates give 1.68 nats on the last tenth, after 2.6 minutes of processor time; "
-              "tests/test_language_model.py holds it to 1.70.")
+              f"{WHOLE[0]} characters and {WHOLE[1]} updates bring the last tenth below 1.70 nats, in three minutes of processor time; "
+              "tests/test_language_model.py holds it to that.")
 
 
 def reading(board: Board) -> tuple[str, str]:
