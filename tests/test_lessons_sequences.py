@@ -6,7 +6,7 @@ import numpy as np
 import scipy.stats
 
 import deltarule as dr
-from deltarule.lessons import attention, language_model, light_curves
+from deltarule.lessons import attention, language_model, light_curves, tones
 from deltarule.lessons.board import Board
 
 
@@ -62,3 +62,21 @@ def test_the_statistics_of_light_curves_are_scipys():
     for row, values in zip(light_curves.statistics(stars), stars.values, strict=True):
         m = values[:, 0]
         np.testing.assert_allclose(row, (m.mean(), m.std(), scipy.stats.skew(m), m.max() - m.min()))
+
+
+def test_tones_are_heard_and_notes_written_down(result):
+    found = result("tones")
+    assert found.passed, found.text
+    assert {"sounds", "notes"} == set(found.figures)
+    for figure in found.figures.values():
+        assert all(size <= limit for size, limit in zip(figure.get_size_inches(), (9.4, 6.7), strict=True))
+
+
+def test_tones_sees_a_wrong_textbook(monkeypatch):
+    right = dr.textbook.ctc
+    monkeypatch.setattr(dr.textbook, "ctc", lambda y, word: right(y, word)._replace(loss=1.01 * right(y, word).loss))
+    board = Board()
+    x, y, lengths = dr.data.melodies(2, rate=tones.RATE, seconds=tones.SECONDS, longest=tones.LONGEST)
+    net = tones.writer(x.shape[1:])
+    tones._by_the_textbook(board, net, x, [tuple(row[:n].tolist()) for row, n in zip(y, lengths, strict=True)], y)
+    assert [check.passed for check in board.checks] == [False]
