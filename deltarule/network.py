@@ -43,7 +43,7 @@ from deltarule.training.step import Learner
 from deltarule.training.stream import first_batch, fit_stream, is_stream, needs_pair, number_of_batches
 
 PREDICT_ROWS = 4096     # rows that go through the network at a time
-LITTLE_WORK, FEW_WEIGHTS = 10**9, 2**18     # multiply-adds of a training (forward) below which compiling takes longer than running
+LITTLE_WORK, FEW_WEIGHTS = 10**9, 2**19     # multiply-adds of a training (forward) below which compiling takes longer than running
 LIGHT, LIGHT_ROWS = 50_000, 64      # networks of fewer multiply-adds run 64 rows as fast as one: one program serves all small calls
 PROBES = 8              # rows whose outputs are stored with a model and checked when it is loaded
 

@@ -12,6 +12,7 @@ import numpy as np
 from deltarule.data.arrays import aligned
 from deltarule.errors import DeltaruleError
 from deltarule.layers.scope import Array, Tree, path_number
+from deltarule.ops.compiling import give_back
 from deltarule.ops.sharing import Shared, shared
 from deltarule.training.diagnosis import diverged
 from deltarule.training.epochs import Rows, Standing, Stopping, Watched, advance, key_of, start, take
@@ -62,6 +63,8 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
     n, began = rows.x.shape[0], time.perf_counter()
     capacity = max(1, min(256, 2**18 // n))     # epochs in one call of the compiled program
     rows, watched = jax.device_put((rows._replace(x=placed(rows.x)), watched))
+    if isinstance(rows.x, Shared):
+        give_back()     # what came before; feature maps need much memory
     seed = noise_seed(settings)
     now = start(learner, params, state, memory, quick=learner.quick, lean=learner.lean)
     history = History({name: [] for name in names[1:]}, planned=settings.epochs)
