@@ -1,7 +1,8 @@
-"""deltarule beside its peers on one machine in one run: make bench, or python benchmarks [training] [uses] [scaling] [start] [--help].
+"""deltarule beside its peers on one machine in one run: make bench, or python benchmarks [PART ...] [--help].
 
 training   whole training steps of all workloads beside all peers
 uses       prediction, a trace, an ensemble, a sweep, beside PyTorch eager
+writing    a language model's text, beside PyTorch eager
 scaling    seconds and memory of a step against width, depth, batch, rows and length, beside PyTorch eager
 start      imports, a saved model's first prediction, and MNIST from nothing to its accuracy
 
@@ -17,18 +18,19 @@ import page
 import scaling
 import starting
 import uses
+import writing
 from peers import PEERS
 from turns import OURS, compare, machine
 from workloads import WORKLOADS
 
-PARTS = ("training", "uses", "scaling", "start")
+PARTS = ("training", "uses", "writing", "scaling", "start")
 RESULTS = Path(__file__).parent.parent / "build" / "benchmarks.json"
 
 
 def main():
     """Measure, print as it comes, and keep everything; exit with 1 where a target is missed."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help="training, uses, scaling, start (all of them)")
+    parser.add_argument("parts", nargs="*", metavar="part", help="training, uses, writing, scaling, start (all of them)")
     parser.add_argument("--only", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
     parser.add_argument("--peers", nargs="*", metavar="PEER", help=", ".join(PEERS))
     parser.add_argument("--repeats", type=int, default=5)
@@ -50,7 +52,7 @@ def main():
     if "training" in parts:
         peers = [peer for peer in arguments.peers or PEERS if peer != OURS]
         missed += training(results, arguments.only or list(WORKLOADS), peers, arguments)
-    for name, part in (("uses", uses), ("scaling", scaling), ("start", starting)):
+    for name, part in (("uses", uses), ("writing", writing), ("scaling", scaling), ("start", starting)):
         if name in parts:
             results[name] = part.measure(arguments)
             keep(results, arguments.results)

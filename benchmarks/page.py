@@ -66,7 +66,7 @@ def _uses(results):
     if "uses" not in results:
         return
     yield from ("## Uses", "", "| what | deltarule | PyTorch eager | faster by |", "|---|---|---|---|")
-    for title, found in results["uses"].items():
+    for title, found in (results["uses"] | results.get("writing", {})).items():
         low, high = found["spread"]
         mine, theirs = map(duration, found["seconds"])
         yield f"| {title} | {mine} | {theirs} | {found['ratio']:.2f} ({low:.2f} to {high:.2f}) |"

@@ -1,31 +1,63 @@
-"""Writing with a language model beside PyTorch eager, which keeps keys and values as well: python benchmarks/writing.py [--repeats 5].
+"""Writing with a language model beside PyTorch eager, which keeps keys and values as well.
 
 A transformer of 4 blocks, width 128, 4 heads and 65 characters writes 127 of them behind a first one; with one text at a time, and with
-eight. Both sides have the same weights, and what they write without drawing must be the same before anything is timed. Each lives in a
-process of its own; they take turns. PyTorch runs in inference mode, its keys and values in tensors made beforehand, with the number of
-threads that is fastest here, tried first. Exits with 1 where deltarule is less than 3 times as fast.
+eight. Both sides have the same weights, and what they write without drawing must be the same before anything is timed. PyTorch runs in
+inference mode, its keys and values in tensors made beforehand, with the number of threads that is fastest here, tried first.
 """
 
-import argparse
-import json
-import multiprocessing
 import os
 import statistics
-import sys
 import time
 
 import numpy as np
+from turns import OURS, Process
 
-K, T, WIDTH, HEADS, BLOCKS, STEPS, WANTED, TEXTS, REST = 65, 128, 128, 4, 4, 127, 3.0, 10, 0.5
+K, T, WIDTH, HEADS, BLOCKS, STEPS, WANTED, TEXTS = 65, 128, 128, 4, 4, 127, 3.0, 10
+TORCH = "PyTorch eager"
+
+
+def measure(arguments):
+    """For one text and for eight: seconds of a call on both sides, and the ratios, turn by turn."""
+    import deltarule as dr
+    from deltarule.layers.scope import flatten
+
+    weights = {path: np.asarray(value) for path, value in flatten(dr.models.language_model(K, T, WIDTH, HEADS, BLOCKS).params).items()}
+    results = {}
+    for texts in (1, 8):
+        pairs, threads = compare((weights, texts), arguments.repeats)
+        theirs, mine = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratios = [one / other for one, other in pairs]
+        title = f"127 characters by a transformer of 4 blocks, width 128, {texts} text{'s' if texts > 1 else ''} at a time"
+        results[title] = {"seconds": [mine, theirs], "ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)],
+                          "torch_threads": threads, "wanted": WANTED}
+        print(f"  {title}: {texts * STEPS / mine:,.0f} characters a second, {TORCH} ({threads} threads) {texts * STEPS / theirs:,.0f}, "
+              f"{statistics.median(ratios):.2f} times faster ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+    return results
+
+
+def compare(workload, repeats):
+    """Seconds of a call on both sides, turn by turn, and PyTorch's threads. Raises SystemExit where the texts differ."""
+    peers = {threads: Process("writing of " + TORCH, workload, threads) for threads in sorted({1, os.cpu_count() or 1})}
+    tried = {threads: min(peer.ask("write"), peer.ask("write")) for threads, peer in peers.items()}
+    threads = min(tried, key=tried.get)
+    ours, peer = Process("writing of " + OURS, workload), peers[threads]
+    if ours.ask("greedy") != peer.ask("greedy"):
+        raise SystemExit("the two sides write different texts")
+    ours.ask("write")       # compiles
+    pairs = [(peer.ask("write"), ours.ask("write")) for _ in range(repeats)]
+    for side in (ours, *peers.values()):
+        side.stop()
+    return pairs, threads
 
 
 class Ours:
     """`dr.generate`, with everything that the call does."""
 
-    def __init__(self, weights, texts, threads):
+    def __init__(self, workload, setting):
         import deltarule as dr
         from deltarule.layers.scope import unflatten
 
+        weights, texts = workload
         self.dr, self.start = dr, np.zeros((texts, 1), int)
         self.net = dr.models.language_model(K, T, WIDTH, HEADS, BLOCKS)
         self.net.params = unflatten(weights)
@@ -45,10 +77,11 @@ class Ours:
 class Torch:
     """The same network with its keys and values kept."""
 
-    def __init__(self, weights, texts, threads):
+    def __init__(self, workload, setting):
         import torch
 
-        torch.set_num_threads(threads)
+        weights, texts = workload
+        torch.set_num_threads(setting)
         self.torch, self.texts = torch, texts
         self.W = {path: torch.from_numpy(np.ascontiguousarray(value.T if "mlp" in path or "dense" in path else value))
                   for path, value in weights.items()}
@@ -98,74 +131,3 @@ class Torch:
         for _ in range(TEXTS):
             self.text(lambda a: self.torch.multinomial(a.softmax(-1), 1)[:, 0])
         return (time.perf_counter() - clock) / TEXTS
-
-
-def serve(side, arguments, pipe):
-    """The life of one side: answer requests until told to stop."""
-    built = side(*arguments)
-    while (method := pipe.recv()) is not None:
-        pipe.send(getattr(built, method)())
-
-
-class Process:
-    """A side in a process of its own."""
-
-    def __init__(self, side, *arguments):
-        context = multiprocessing.get_context("spawn")
-        self.pipe, far = context.Pipe()
-        context.Process(target=serve, args=(side, arguments, far), daemon=True).start()
-
-    def ask(self, method):
-        """Call a method over there; afterwards let its threads fall asleep."""
-        self.pipe.send(method)
-        answer = self.pipe.recv()
-        time.sleep(REST)
-        return answer
-
-    def stop(self):
-        """End the process."""
-        self.pipe.send(None)
-
-
-def compare(weights, texts, repeats):
-    """Seconds of a call on both sides, turn by turn, and PyTorch's threads."""
-    peers = {threads: Process(Torch, weights, texts, threads) for threads in sorted({1, os.cpu_count() or 1})}
-    tried = {threads: min(peer.ask("write"), peer.ask("write")) for threads, peer in peers.items()}
-    threads = min(tried, key=tried.get)
-    ours, peer = Process(Ours, weights, texts, None), peers[threads]
-    if ours.ask("greedy") != peer.ask("greedy"):
-        raise SystemExit("the two sides write different texts")
-    ours.ask("write")       # compiles
-    pairs = [(peer.ask("write"), ours.ask("write")) for _ in range(repeats)]
-    for side in (ours, *peers.values()):
-        side.stop()
-    return pairs, threads
-
-
-def main():
-    """Print a table; exit with 1 where the target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", metavar="FILE")
-    arguments = parser.parse_args()
-    import deltarule as dr
-    from deltarule.layers.scope import flatten
-
-    weights = {path: np.asarray(value) for path, value in flatten(dr.models.language_model(K, T, WIDTH, HEADS, BLOCKS).params).items()}
-    results = []
-    print("texts at a time   characters a second: deltarule, PyTorch (threads)   faster by (spread)")
-    for texts in (1, 8):
-        pairs, threads = compare(weights, texts, arguments.repeats)
-        theirs, mine = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratios = [one / other for one, other in pairs]
-        results.append({"texts": texts, "torch_threads": threads, "seconds": pairs, "ratio": statistics.median(ratios)})
-        print(f"{texts:15d}   {texts * STEPS / mine:9,.0f} {texts * STEPS / theirs:9,.0f} ({threads})   {statistics.median(ratios):5.2f} "
-              f"({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(results, file, indent=2)
-    return any(result["ratio"] < WANTED for result in results)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

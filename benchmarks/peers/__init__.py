@@ -5,6 +5,7 @@ an empty list where it does not serve the workload; and `Side(workload, setting)
 `memory()`.
 """
 
+import importlib
 from types import ModuleType, SimpleNamespace
 
 from peers import keras3, nnx, ours, pytorch, scan, sklearn_mlp
@@ -22,9 +23,9 @@ PEERS: dict[str, ModuleType | SimpleNamespace] = {
 
 
 def found(name: str) -> ModuleType | SimpleNamespace:
-    """A peer by name; "uses of PEER" is the side of `uses`."""
-    if name.startswith("uses of "):
-        import uses
-
-        return SimpleNamespace(ENVIRONMENT={}, Side=uses.Ours if name.endswith("deltarule") else uses.Torch)
+    """A peer by name; "uses of PEER" and "writing of PEER" are the sides of `uses` and `writing`."""
+    for start in ("uses", "writing"):
+        if name.startswith(f"{start} of "):
+            module = importlib.import_module(start)
+            return SimpleNamespace(ENVIRONMENT={}, Side=module.Ours if name.endswith("deltarule") else module.Torch)
     return PEERS[name]
