@@ -70,6 +70,8 @@ def measure(arguments):
         tell("LeNet-5, process start to first trained epoch of 6,000, no programs kept", [fresh(TRAIN, folder) for _ in range(3)])
         tell("the same, programs kept", [seconds(TRAIN, folder) for _ in range(3)])
         tell("the same in PyTorch", [seconds(TORCH_TRAIN) for _ in range(3)])
+        wine = ["-m", "deltarule", "train", "wine", "--out", f"{folder}/run", "--quiet"]
+        tell("deltarule train wine, process start to finished report", [process(*wine, cache=folder) for _ in range(repeats)], 4.0)
     for title, (parts, accuracy, wanted) in GOALS.items():
         runs = [reached(MNIST.format(folder=arguments.data_dir, **parts)) for _ in range(3)]
         tell(f"{title}, process start to accuracy known", [seconds for seconds, _ in runs], wanted,
@@ -78,9 +80,14 @@ def measure(arguments):
 
 
 def seconds(script, cache="off"):
-    """Wall time of a process that runs the script; `cache` is where compiled programs are kept."""
+    """Wall time of a process that runs the script."""
+    return process("-c", script, cache=cache)
+
+
+def process(*arguments, cache):
+    """Wall time of a Python process; `cache` is where kernels and compiled programs are kept."""
     clock = time.perf_counter()
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, env=os.environ | {"DELTARULE_CACHE": cache})
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=os.environ | {"DELTARULE_CACHE": cache})
     return time.perf_counter() - clock
 
 
