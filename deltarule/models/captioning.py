@@ -3,14 +3,26 @@
 from collections.abc import Sequence
 from typing import Any
 
-from deltarule.layers import AttentiveLSTM, Conv2D, Dense, Embedding, EncoderDecoder, Layer, MaxPool2D, Positions, Reshape
+from deltarule.layers import (
+    Activation,
+    AttentiveLSTM,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Embedding,
+    EncoderDecoder,
+    Layer,
+    MaxPool2D,
+    Positions,
+    Reshape,
+)
 from deltarule.models.settings import image_shape, whole_number, whole_numbers
 from deltarule.network import Network
 
 
 def captioner(input_shape: Any, vocabulary: int, length: int, filters: Sequence[int] = (16, 32, 48), units: int = 96, *, width: int = 32,
               seed: int = 0) -> Network:
-    """[Conv ReLU Pool] x k and a last Conv ReLU, whose places an LSTM looks at before every word of a caption (Xu et al. 2015; row 41).
+    """[Conv BatchNorm ReLU Pool] x k, a last Conv BatchNorm ReLU, and an LSTM that looks at its places before every word (Xu et al. 2015).
 
     Pooling halves the image after every convolution but the last; learnt `Positions` tell the places apart. Words are vectors of `width`
     numbers. Shapes: {"source": images input_shape, "target": whole numbers (length,)} -> probabilities (length, vocabulary) of the next
@@ -26,8 +38,12 @@ def captioner(input_shape: Any, vocabulary: int, length: int, filters: Sequence[
     *before, last = whole_numbers("captioner", "filters", filters)
     encoder: list[Layer] = []
     for number in before:
-        encoder += [Conv2D(number, 3, "relu", padding="same"), MaxPool2D(2)]
+        encoder += [*_seeing(number), MaxPool2D(2)]
         height, across = height // 2, across // 2
-    encoder += [Conv2D(last, 3, "relu", padding="same"), Reshape((height * across, last)), Positions()]
+    encoder += [*_seeing(last), Reshape((height * across, last)), Positions()]
     decoder: list[Layer] = [Embedding(vocabulary, width), AttentiveLSTM(units), Dense(vocabulary, "softmax")]
     return Network(EncoderDecoder(encoder, decoder, image, (length,)), seed=seed)     # type: ignore[arg-type]
+
+
+def _seeing(filters: int) -> list[Layer]:
+    return [Conv2D(filters, 3, padding="same"), BatchNorm(), Activation("relu")]
