@@ -49,5 +49,5 @@ def attended(images: ArrayLike, captions: Sequence[str], A: ArrayLike, notes: Se
                 ax.set_title(plain(words[k - 1]), fontsize=9)
             ax.imshow(x[i] * light[..., None], interpolation="nearest", vmin=0, vmax=1)
         if notes:
-            axes[i * columns].text(0, -0.08, plain(notes[i]), transform=axes[i * columns].transAxes, va="top", fontsize=8)
+            axes[i * columns].text(0, -0.08, notes[i], parse_math=False, transform=axes[i * columns].transAxes, va="top", fontsize=8)
     return fig

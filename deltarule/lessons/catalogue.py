@@ -21,7 +21,7 @@ NAMES = (       # in the order of the lectures; the module of "one-vs-all" is on
     "overfitting", "regularization", "hyper-parameters", "metrics", "problem-first",
     "mnist-nielsen", "convolution", "shared-weights", "pooling", "receptive-field", "convnet", "conv1d", "hierarchy", "segmentation",
     "galaxies",
-    "recurrent", "lstm", "adding-problem", "attention", "translation", "language-model", "light-curves", "tones",
+    "recurrent", "lstm", "adding-problem", "attention", "translation", "language-model", "light-curves", "tones", "captions",
 )
 
 

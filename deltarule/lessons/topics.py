@@ -59,4 +59,5 @@ TOPICS: dict[int, Topic] = {
     38: Topic(SEQUENCES, "LSTM and GRU: input, forget and output gate, cell state; both ways, stacked, variable length", "P N"),
     39: Topic(SEQUENCES, "attention, many heads, places, transformers", "N"),
     40: Topic(SEQUENCES, "light curves of stars, sound, text: sequences as they come", "P"),
+    41: Topic(SEQUENCES, "captions of images: CNN and RNN with attention", "P"),
 }
