@@ -19,6 +19,13 @@ hypothesis.settings.register_profile("deltarule", derandomize=True, database=Non
 hypothesis.settings.load_profile("deltarule")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_given_back():
+    """Each compiled program maps some memory, and a process may map only so much: those of a file of tests end with it."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def result():
     """The result of a lesson by name; each is run once for all tests."""

@@ -96,7 +96,7 @@ def written(told, symbol, line=1):
 def test_padding_is_stepped_over():
     """The cell before the step behind a gap is that before the gap; without a step the last real one is explained."""
     x = X.copy()
-    x[0, 2:4], x[0, 5], x[1] = 9.0, 9.0, 9.0
+    x[0, 2:4], x[0, 5] = 9.0, 9.0
     net = dr.Network([dr.Masked(9.0), dr.LSTM(3), dr.Dense(1)], (6, 2), dtype="float64")
     trace = net.trace(x, Y)
     alone = dr.Network([dr.LSTM(3), dr.Dense(1)], (3, 2), dtype="float64")
@@ -105,9 +105,8 @@ def test_padding_is_stepped_over():
     found = trace.explain("lstm_1", unit=1)
     assert found.title == "lstm_1, unit 1, step 4, example 0"
     assert found.text.splitlines()[1:] == expected.text.splitlines()[1:]
-    for step, example in ((3, 0), (None, 1)):
-        with pytest.raises(DeltaruleError, match=rf"step {step or 0} of example {example} is padding: the states stay as they are"):
-            trace.explain("lstm_1", step=step, example=example)
+    with pytest.raises(DeltaruleError, match=r"step 3 of example 0 is padding: the states stay as they are"):
+        trace.explain("lstm_1", step=3, example=0)
 
 
 def test_dense_step_by_step_and_both_ways():

@@ -18,7 +18,7 @@ SMALL = {       # one of each, small
     "resnet": lambda **options: dr.models.resnet((8, 8, 2), 3, 1, (4, 6), **options),
     "unet": lambda **options: dr.models.unet((8, 12, 1), 3, 2, 4, **options),
 }
-SEQUENCES = {"language_model", "transformer"}        # see test_generation.py
+SEQUENCES = {"language_model", "transformer", "sequence_classifier", "captioner"}     # see test_generation.py, test_translation.py
 CASES = pytest.mark.parametrize("make", SMALL.values(), ids=list(SMALL))
 
 

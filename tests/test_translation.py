@@ -47,7 +47,7 @@ def test_with_all_beams_the_best_of_all_sentences_is_found(seed, power):
 
 
 def test_one_beam_takes_the_most_probable_word_every_time():
-    net = speaker(5, vocabulary=6, length=7)
+    net = speaker(6, vocabulary=6, length=7)
     answers = dr.translate(net, SOURCE, start=1)
     for source, answer in zip(SOURCE, answers, strict=True):
         written = [1]

@@ -49,5 +49,9 @@ def attended(images: ArrayLike, captions: Sequence[str], A: ArrayLike, notes: Se
                 ax.set_title(plain(words[k - 1]), fontsize=9)
             ax.imshow(x[i] * light[..., None], interpolation="nearest", vmin=0, vmax=1)
         if notes:
-            axes[i * columns].text(0, -0.08, notes[i], parse_math=False, transform=axes[i * columns].transAxes, va="top", fontsize=8)
+            below = axes[i * columns]
+            note = below.text(0, -0.08, notes[i], parse_math=False, transform=below.transAxes, va="top", fontsize=8)
+            note.set_in_layout(False)       # it is wider than its image
+    if notes:
+        fig.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))        # room for the last of them
     return fig

@@ -28,8 +28,6 @@ class TimeDistributed(Layer):
     (8,)
     """
 
-    sees = "all"
-
     layer: Layer
 
     def __post_init__(self) -> None:

@@ -87,6 +87,7 @@ def _learning(curves: dict[str, list[float]]) -> object:
     ax.axhline(SOLVED, color="0.4", linestyle="--", linewidth=1)
     ax.yaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("epoch")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_ylabel("squared error, new sequences")
     ax.legend(frameon=False)
     return fig

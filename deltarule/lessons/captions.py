@@ -8,10 +8,10 @@ captions alone teach it. The scenes are generated, so that the right caption of 
 import numpy as np
 
 import deltarule as dr
-from deltarule.data.scenes import COLOURS, SHAPES
 from deltarule.lessons.board import Board
 from deltarule.lessons.expectations import at_least, at_most, equals
 
+COLOURS, SHAPES = ("red", "green", "blue", "yellow"), ("circle", "square", "triangle")        # of the scenes
 ROWS = (41,)
 EQUATIONS = ("m_p = CNN(image) at place p,   A_tp = softmax_p(v tanh(m_p W_m + h_(t-1) W_h + b))      where to look before word t",
              "z_t = sum_p A_tp m_p                                                      what is seen there",
@@ -48,7 +48,7 @@ def teach(board: Board) -> None:
     board.number("share of the most frequent caption", float(usual), at_most(0.05))
     board.number("new scenes: share of captions right to the word", float(right["new scenes"].mean()), at_least(0.95))
     board.number("pairs of shapes never seen together: share right", float(right["pairs never seen"].mean()), at_least(0.9))
-    every = {"colours": tuple(COLOURS), "shapes": SHAPES, "sides": ("left", "right", "above", "below")}
+    every = {"colours": COLOURS, "shapes": SHAPES, "sides": ("left", "right", "above", "below")}
     board.table(["words", "right where they are due"],
                 [[name, f"{_share(words, known, y[new], said['new scenes']):.1%}"] for name, known in every.items()])
     _looking(board, net, scenes.subset(new), said["new scenes"], right["new scenes"], words)

@@ -126,8 +126,8 @@ def key_of(learner: Learner, seed: Array, epoch: Array | int, s: Array | int) ->
 def take(rows: Rows, orders: Array, e: Array, s: Array) -> Batch:
     """Batch s of epoch e. The last batch of an epoch may be incomplete: rows that only fill it up get weight zero."""
     n, (_, steps, size) = rows.x.shape[0], orders.shape
-    if steps == 1 and size == n and not isinstance(rows.x, Shared):
-        return Batch(rows.x, rows.y, rows.weights, float(n))
+    if steps == 1 and size == n:        # the whole set, in its own order
+        return Batch(rows.x.at(jnp.arange(n, dtype=jnp.int32)) if isinstance(rows.x, Shared) else rows.x, rows.y, rows.weights, float(n))
     which = lax.dynamic_slice(orders, (e, s, jnp.zeros_like(s)), (1, 1, size)).reshape(size)
 
     def gather(values: Array | Shared) -> Array:
