@@ -22,7 +22,7 @@ from deltarule.training.carrying import cache, endless
 
 
 def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
-             seed: int = 0) -> np.ndarray:
+             seed: int = 0, beams: int = 1) -> np.ndarray:
     """The prompt, continued by `length` whole numbers drawn from p(next) = softmax(a / temperature) of a causal language model.
 
     `prompt` (P,) or (n, P) holds whole numbers of the vocabulary, P from 1 on; returned are (P + length,) or (n, P + length), int32. The
@@ -31,7 +31,10 @@ def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0
 
     Up to T only the new step is worked out: attention keeps keys and values, recurrent layers their states. Beyond T, and where a layer of
     one's own is not known to do with that, every step runs the whole window again, T times the work; a network whose only memory are
-    recurrent layers sees all that was written and goes on step by step for ever. Raises DeltaruleError for settings out of range and
+    recurrent layers sees all that was written and goes on step by step for ever.
+
+    With `beams` B > 1 nothing is drawn: the B most probable continuations are kept in every step, and the best of them is returned;
+    temperature, top_k and top_p do not apply, and every step runs the whole window. Raises DeltaruleError for settings out of range and
     a network that is no causal language model, ShapeError or DataError for a prompt that does not fit.
 
     >>> import deltarule as dr
@@ -46,14 +49,20 @@ def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0
         checked_number("top_k", top_k, 1, most=vocabulary, whole=True)
     if top_p is not None:
         checked_number("top_p", top_p, most=1, above=0)
+    checked_number("beams", beams, 1, whole=True)
+    if beams > 1 and (temperature != 1.0 or top_k is not None or top_p is not None):
+        raise DeltaruleError(f"generate with beams={beams} draws nothing; leave out temperature, top_k and top_p, or give beams=1")
     key = np.array([valid_seed(seed), 0], np.uint32)
     rows, P = np.atleast_2d(tokens), tokens.shape[-1]
     T, end = net.input_shape[0], P + length
     written = np.zeros((len(rows), max(T, 1 << (end - 1).bit_length())), np.int32)     # few sizes, few programs
     written[:, :P] = rows
     settings = vocabulary if top_k is None else int(top_k), 1.0 if top_p is None else float(top_p), T
-    kept, begin = cache(net.plan.visits, len(rows), net.dtype), P
+    kept, begin = (None if beams > 1 else cache(net.plan.visits, len(rows), net.dtype)), P
     with precision(net.dtype):
+        if beams > 1:
+            best = _most_probable(net.layer, net.dtype, net.params, net.state, written, np.int32(P), np.int32(end), (T, int(beams)))
+            return np.asarray(best)[:, :end].reshape(*tokens.shape[:-1], end)
         if kept is not None:
             begin = end if endless(net.plan.visits) else max(P, min(T, end))
         if kept is not None and begin > P:
@@ -141,6 +150,42 @@ def _write_on(layer: Layer, dtype: str, params: Tree, state: Tree, written: Arra
         return lax.dynamic_update_slice(written, jnp.where(p < begin, given, drawn), (zero, p)), state
 
     return lax.fori_loop(jnp.ones_like(begin), end, write, (written, state))[0]
+
+
+@functools.partial(jax.jit, static_argnames=("layer", "dtype", "settings"))
+def _most_probable(layer: Layer, dtype: str, params: Tree, state: Tree, written: Array, begin: Array, end: Array,
+                   settings: tuple[int, int]) -> Array:
+    """The most probable of the B beginnings that are kept in every step; settings: T, B."""
+    (T, B), (n, steps) = settings, written.shape
+
+    def write(p: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        written, score = now
+        start = jnp.maximum(p - T, 0)
+        window = lax.dynamic_slice_in_dim(written.reshape(n * B, steps), start, T, axis=1)
+        output, _ = forward(layer, params, state, window, dtype=dtype)
+        a = lax.dynamic_index_in_dim(_scores(output), p - start - 1, axis=1, keepdims=False)
+        score, beam, word = extended(score, jax.nn.log_softmax(a).reshape(n, B, -1))
+        return lax.dynamic_update_index_in_dim(jnp.take_along_axis(written, beam[..., None], axis=1), word, p, axis=2), score
+
+    begun = jnp.repeat(written[:, None], B, axis=1), alike(n, B)
+    return lax.fori_loop(begin, end, write, begun)[0][:, 0]
+
+
+def alike(n: int, B: int) -> Array:
+    """The scores (n, B) of beams that are all alike at first: one counts."""
+    return jnp.broadcast_to(jnp.where(jnp.arange(B) == 0, 0.0, -jnp.inf).astype(jnp.float32), (n, B))
+
+
+def extended(score: Array, ln_p: Array) -> tuple[Array, Array, Array]:
+    """The B best of all beams (n, B) with every word behind them, ln p (n, B, K): their scores, beams and words, the best first.
+
+    >>> score, beam, word = extended(jnp.array([[0.0, -1.0]]), jnp.array([[[-3.0, -2.0], [-0.5, -9.0]]]))
+    >>> score.tolist(), beam.tolist(), word.tolist()
+    ([[-1.5, -2.0]], [[1, 0]], [[0, 1]])
+    """
+    n, B, K = ln_p.shape
+    score, best = lax.top_k((score[..., None] + ln_p).reshape(n, B * K), B)
+    return score, best // K, (best % K).astype(jnp.int32)
 
 
 def _scores(output: Output) -> Array:

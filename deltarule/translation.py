@@ -10,6 +10,7 @@ from jax import lax
 
 from deltarule.checks import checked_number
 from deltarule.errors import DeltaruleError
+from deltarule.generation import alike, extended
 from deltarule.layers.composition import Sequential
 from deltarule.layers.encoder_decoder import EncoderDecoder
 from deltarule.layers.forward import output_of
@@ -91,14 +92,12 @@ def _search(settings: Settings, params: Tree, state: Tree, source: Array, power:
         K = ln_p.shape[-1]
         silent = jnp.broadcast_to(jnp.where(jnp.arange(K) == stop, 0.0, -jnp.inf), ln_p.shape)
         ln_p = jnp.where(beams.done[..., None], silent, ln_p)
-        score, best = lax.top_k((beams.score[..., None] + ln_p).reshape(n, B * K), B)
-        beam, word = best // K, (best % K).astype(jnp.int32)
+        score, beam, word = extended(beams.score, ln_p)
         written = lax.dynamic_update_index_in_dim(jnp.take_along_axis(beams.written, beam[..., None], axis=1), word, beams.step + 1, axis=2)
         return Beams(beams.step + 1, written, score, jnp.take_along_axis(beams.done, beam, axis=1) | (word == stop))
 
-    first = jnp.where(jnp.arange(B) == 0, 0.0, -jnp.inf).astype(jnp.float32)       # all beams are alike at first: one counts
     begun = Beams(jnp.int32(0), jnp.full((n, B, 1 + T), max(stop, 0), jnp.int32).at[..., 0].set(start),
-                  jnp.broadcast_to(first, (n, B)), jnp.zeros((n, B), bool))
+                  alike(n, B), jnp.zeros((n, B), bool))
     found = lax.while_loop(lambda beams: (beams.step < T) & ~jnp.all(beams.done), further, begun)
     words = found.written[..., 1:]
     length = jnp.minimum(1 + jnp.sum(jnp.cumsum(words == stop, axis=-1) == 0, axis=-1), T).astype(jnp.float32)     # with its stop

@@ -1,5 +1,6 @@
 """Writing with a language model, text and its windows, and the figure of attention."""
 
+import itertools
 import json
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from deltarule.cli import main
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.generation import chosen
 from deltarule.layers.forward import forward
+from deltarule.layers.scope import flatten, unflatten
 from deltarule.training.carrying import cache
 
 NET = dr.models.language_model(5, 6, width=8, heads=2, blocks=1, seed=3)
@@ -293,3 +295,30 @@ def test_texts_of_any_length_are_written_by_few_programs():
     for P, length in ((1, 15), (7, 2), (13, 1)):
         assert dr.generate(net, [2] * P, length).shape == (P + length,)
     assert generation._write_on._cache_size() == programs
+
+
+def test_with_all_beams_the_most_probable_continuation_is_found():
+    """Against every continuation there is, also past the window; one beam is greedy."""
+    K, net = 3, dr.models.language_model(3, 4, width=8, heads=2, blocks=1, seed=3)
+    rng = np.random.default_rng(3)
+    net.params = unflatten({path: rng.normal(0, 0.9, value.shape).astype("float32") for path, value in flatten(net.params).items()})
+
+    def ln_p(text):
+        total = 0.0
+        for t in range(2, len(text)):
+            window = text[max(0, t - 4):t]
+            p = net.predict(np.array([[*window, *[0] * (4 - len(window))]]))[0, len(window) - 1]
+            total += float(np.log(p[text[t]]))
+        return total
+
+    prompts = np.array([[1, 2], [0, 0]])
+    found = dr.generate(net, prompts, 4, beams=K**4)
+    for prompt, text in zip(prompts, found, strict=True):
+        every = [(*prompt, *rest) for rest in itertools.product(range(K), repeat=4)]
+        assert tuple(text) == max(every, key=ln_p)
+    greedy = dr.generate(net, prompts, 4, temperature=0)
+    assert all(ln_p(tuple(best)) >= ln_p(tuple(first)) - 1e-5 for best, first in zip(found, greedy, strict=True))
+    with pytest.raises(DeltaruleError, match=r"generate with beams=2 draws nothing; leave out temperature, top_k and top_p"):
+        dr.generate(net, [1], 2, beams=2, temperature=0.5)
+    with pytest.raises(DeltaruleError, match=r"beams"):
+        dr.generate(net, [1], 2, beams=0)
