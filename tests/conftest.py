@@ -32,3 +32,17 @@ def result():
     from deltarule import lessons
 
     return functools.cache(lessons.run)
+
+
+@pytest.fixture(scope="session")
+def as_demanded(result):
+    """Check a lesson: all numbers hold, those that are demanded are there, and no figure is larger than `largest` (inches)."""
+    def check(name, demanded, largest=(9.4, 6.7)):
+        found = result(name)
+        assert found.passed, found.text
+        assert set(demanded) <= set(found.numbers)
+        assert found.figures
+        for figure in found.figures.values():
+            assert all(size <= limit for size, limit in zip(figure.get_size_inches(), largest, strict=True))
+
+    return check

@@ -28,13 +28,8 @@ SLOW = ("one-vs-all", "visual-cortex")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in DEMANDED])
-def test_every_number_is_as_expected_and_the_demanded_ones_are_there(result, name):
-    found = result(name)
-    assert found.passed, found.text
-    assert set(DEMANDED[name]) <= set(found.numbers)
-    assert found.figures
-    for figure in found.figures.values():
-        assert all(size <= limit for size, limit in zip(figure.get_size_inches(), (9.1, 6.3), strict=True))
+def test_every_number_is_as_expected_and_the_demanded_ones_are_there(as_demanded, name):
+    as_demanded(name, DEMANDED[name], largest=(9.1, 6.3))
 
 
 # -------------------------------------------------------------------- neuron

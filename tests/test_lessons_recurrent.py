@@ -20,13 +20,8 @@ SLOW = ("adding-problem",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in DEMANDED])
-def test_every_number_is_as_expected_and_the_demanded_ones_are_there(result, name):
-    found = result(name)
-    assert found.passed, found.text
-    assert set(DEMANDED[name]) <= set(found.numbers)
-    assert found.figures
-    for figure in found.figures.values():
-        assert all(size <= limit for size, limit in zip(figure.get_size_inches(), (9.4, 6.7), strict=True))
+def test_every_number_is_as_expected_and_the_demanded_ones_are_there(as_demanded, name):
+    as_demanded(name, DEMANDED[name])
 
 
 def test_the_three_steps_by_hand_are_those_of_pythons_own_tanh():

@@ -210,3 +210,9 @@ def test_layers_of_ones_own_say_what_they_see():
 def test_errors(ask, message):
     with pytest.raises(DeltaruleError, match=message):
         ask()
+
+
+def test_what_is_not_worked_out_is_said():
+    net = dr.Network([dr.TimeDistributed([dr.Conv1D(3, 2), dr.GlobalMaxPool()])], (3, 5, 2))
+    with pytest.raises(DeltaruleError, match=r"what the units of time_distributed_1 see is not worked out for TimeDistributed; ask for a"):
+        net.receptive_field("time_distributed_1")

@@ -5,7 +5,7 @@ One or two shapes stand on a grey ground. The caption names the larger one first
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,11 @@ class Scenes:
     """Images x (n, size, size, 3) float32 from 0 to 1, a caption for each, and where the shapes stand.
 
     `centres` (n, 2, 2) holds row and column of the shape named first and of the other, in pixels; NaN where there is no other.
+    `colours` and `shapes` are the words for them.
     """
+
+    colours: ClassVar[tuple[str, ...]] = tuple(COLOURS)
+    shapes: ClassVar[tuple[str, ...]] = SHAPES
 
     x: np.ndarray
     captions: tuple[str, ...]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deltarule.errors import DeltaruleError
-from deltarule.figures.frame import SMALL, UNSIGNED, check_whole
+from deltarule.figures.frame import SMALL, UNSIGNED, check_row
 from deltarule.glass.evaluation import plain
 from deltarule.glass.style import figure
 from deltarule.glass.trace import Trace
@@ -25,11 +25,7 @@ def attention(trace: Trace, path: str, row: int = 0, tokens: Sequence[Any] | Non
     >>> len(attention(net.trace(np.ones((1, 3, 4))), "multi_head_attention_1", tokens="abc").axes)
     3
     """
-    if not isinstance(trace, Trace):
-        raise DeltaruleError(f"attention expected what net.trace(x) returns, received {type(trace).__name__}")
-    check_whole("row", row, 0)
-    if row >= len(trace):
-        raise DeltaruleError(f"there are {len(trace)} rows in the trace, numbered from 0; received {row}")
+    check_row("attention", trace, row)
     layer = trace[path]
     if "attention" not in layer.taps:
         known = [other.path for other in trace if "attention" in other.taps]

@@ -7,6 +7,7 @@ import numpy as np
 
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.glass.style import BLUE, COLOURS, RED, figure
+from deltarule.glass.trace import Trace
 from deltarule.layers import Dropout, Flatten, Sequential, SpatialDropout
 from deltarule.network import Network
 from deltarule.training import prepare
@@ -96,6 +97,15 @@ def check_whole(name: str, value: Any, least: int) -> None:
     """Refuse anything but a whole number from `least` on. Raises DeltaruleError."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise DeltaruleError(f"{name} expected a whole number from {least} on, received {value!r}")
+
+
+def check_row(owner: str, trace: Any, row: int) -> None:
+    """Raises DeltaruleError for anything but a trace, and for a row that it does not have."""
+    if not isinstance(trace, Trace):
+        raise DeltaruleError(f"{owner} expected what net.trace(x) returns, received {type(trace).__name__}")
+    check_whole("row", row, 0)
+    if row >= len(trace):
+        raise DeltaruleError(f"there are {len(trace)} rows in the trace, numbered from 0; received {row}")
 
 
 def colour(k: int) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deltarule.errors import DataError, DeltaruleError
-from deltarule.figures.frame import SMALL, check_whole, colour
+from deltarule.figures.frame import SMALL, check_row, check_whole, colour
 from deltarule.glass.style import figure
 from deltarule.glass.through_time import factor_a_step, steps_of
 from deltarule.glass.trace import LayerTrace, Trace
@@ -93,11 +93,7 @@ def gradient_lag(curves: Mapping[str, ArrayLike]) -> Any:
 
 
 def _recurrent(trace: Any, path: str, row: int) -> LayerTrace:
-    if not isinstance(trace, Trace):
-        raise DeltaruleError(f"gates expected what net.trace(x) returns, received {type(trace).__name__}")
-    check_whole("row", row, 0)
-    if row >= len(trace):
-        raise DeltaruleError(f"there are {len(trace)} rows in the trace, numbered from 0; received {row}")
+    check_row("gates", trace, row)
     layer = trace[path]
     if not isinstance(layer.layer, Recurrent):
         known = [other.path for other in trace if isinstance(other.layer, Recurrent)]

@@ -309,5 +309,7 @@ def _join(path: str, name: str) -> str:
 
 def _unknown(layer: Layer, path: str) -> DeltaruleError:
     name = type(layer).__name__
+    if type(layer).__module__.startswith("deltarule."):
+        return DeltaruleError(f"what the units of {path or 'the network'} see is not worked out for {name}; ask for a layer before it")
     return DeltaruleError(f"what the units of {path or 'the network'} see is not known: {name} is a layer of your own; give the class "
                           f"{name} sees = 'each' where a value depends on its own place alone, sees = 'all' where it depends on everything")

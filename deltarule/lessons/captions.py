@@ -11,7 +11,7 @@ import deltarule as dr
 from deltarule.lessons.board import Board
 from deltarule.lessons.expectations import at_least, at_most, equals
 
-COLOURS, SHAPES = ("red", "green", "blue", "yellow"), ("circle", "square", "triangle")        # of the scenes
+COLOURS, SHAPES = dr.data.Scenes.colours, dr.data.Scenes.shapes
 ROWS = (41,)
 EQUATIONS = ("m_p = CNN(image) at place p,   A_tp = softmax_p(v tanh(m_p W_m + h_(t-1) W_h + b))      where to look before word t",
              "z_t = sum_p A_tp m_p                                                      what is seen there",
