@@ -115,12 +115,13 @@ def compare(workload, peers, repeats, say=print):
 
 
 def machine():
-    """What the numbers are measured on: processor, versions, and the best rate of a large matrix product in JAX (GFLOP/s)."""
+    """What the numbers are measured on: processor, device, versions, and the best rate of a large matrix product in JAX (GFLOP/s)."""
     names = ("deltarule", "jax", "torch", "keras", "flax", "optax", "scikit-learn", "numpy")
     side = Process(OURS, None)
-    rate = side.ask("product")
+    rate, (backend, device) = side.ask("product"), side.ask("device")
     side.stop()
-    return {"date": time.strftime("%Y-%m-%d"), "processor": processor(), "cores": os.cpu_count(), "python": platform.python_version(),
+    return {"date": time.strftime("%Y-%m-%d"), "processor": processor(), "cores": os.cpu_count(), "backend": backend, "device": device,
+            "python": platform.python_version(),
             "versions": {name: found for name in names if (found := installed(name))}, "product_gflops": rate}
 
 

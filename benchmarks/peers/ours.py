@@ -107,6 +107,12 @@ class Side:
         """Peak of the process's memory in megabytes."""
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
+    def device(self):
+        """JAX's backend ("cpu", "gpu") and the name of its first device."""
+        import jax
+
+        return jax.default_backend(), jax.devices()[0].device_kind
+
     def product(self):
         """The best rate of a product of two float32 matrices of 2048 in JAX, in GFLOP/s."""
         import jax
