@@ -190,13 +190,7 @@ static void weigh_rows(const Shape& s, const float* x, int64_t x_row, const floa
         for (int64_t j = 0; j < s.kw; j += joined) {
           const float* at = x + (first * s.sh + i * s.dh - s.top) * x_row + (q * s.sw + j * s.dw) * s.C;
           const float* d = delta + first * e.row() + (e.left + q) * e.Fp;
-          float* sums = dK + (i * s.kw + j) * s.C * e.Fp;
-          for (int64_t f = 0; f < e.Fp;) {
-            const int64_t vectors = (e.Fp - f) / L;
-            if (vectors >= 4) { weigh_all<4>(t, at, d + f, sums + f, joined * s.C); f += 4 * L; }
-            else if (vectors >= 2) { weigh_all<2>(t, at, d + f, sums + f, joined * s.C); f += 2 * L; }
-            else { weigh_all<1>(t, at, d + f, sums + f, joined * s.C); f += L; }
-          }
+          weigh_filters(t, at, d, dK + (i * s.kw + j) * s.C * e.Fp, joined * s.C);
         }
       }
 }
@@ -347,6 +341,10 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
         back.run({delta + e.left * e.Fp, e.row(), e.Fp, s.P, s.Q, s.F}, s.kh - 1 - s.top, s.kw - 1 - s.left, s.H, room, slopes,
                  [&](int64_t u, const float* found, int64_t further, const Winograd::Patch& patch) {
           back.outputs(found, further, patch, s.C, nullptr, false, to + u * s.W * s.C, s.C);
+          if (m + 1 == end || patch.t + patch.count < back.tiles) return;
+          fetch(errors + out, out, u, s.H);
+          if (wants_dK) fetch(x.typed_data() + (m + 1) * pixels, pixels, u, s.H);
+          if (relu) fetch(h.typed_data() + (m + 1) * out, out, u, s.H);
         });
     }
   });

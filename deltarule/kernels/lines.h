@@ -119,20 +119,63 @@ static void row_of(const Line& t, const Tap* tap, const Tap* end, const float* x
   }
 }
 
+// Three rows of the kernel at once, for one vector of filters: row u of x belongs to the outputs u, u - 1, u - 2, so that a value of x is
+// fetched once for three products. T pixels wide; rows of x lie `down` apart, of the kernel `K_row`, of outputs `out_row`; rows of x
+// outside `from` to `to` - 1 are zero.
+struct Fall { int64_t down, K_row, out_row, from, to; };
+
+template <int T, int CHANNELS>
+static void fall(const Line& t, const Fall& rows, const float* K, const float* x, float* y, int64_t P) {
+  const int64_t C = CHANNELS ? CHANNELS : t.C;
+  vec acc[3][T] = {};
+  for (int64_t u = 0; u < P + 2; ++u, x += rows.down) {
+    const float* w = K;
+    for (int64_t c = 0; c < C && u >= rows.from && u < rows.to; ++c, w += t.Fp) {
+      const vec w0 = load(w), w1 = load(w + rows.K_row), w2 = load(w + 2 * rows.K_row);
+#pragma GCC unroll 8
+      for (int p = 0; p < T; ++p) {
+        const vec value = vec{} + x[p * C + c];
+        acc[0][p] += value * w0, acc[1][p] += value * w1, acc[2][p] += value * w2;
+      }
+    }
+    for (int p = 0; p < T; ++p) {
+      if (u >= 2) store(y + (u - 2) * rows.out_row + p * t.out, acc[2][p]);
+      acc[2][p] = acc[1][p], acc[1][p] = acc[0][p], acc[0][p] = vec{};
+    }
+  }
+}
+
+typedef void Falling(const Line&, const Fall&, const float*, const float*, float*, int64_t);
+template <int CHANNELS, int... T>
+static Falling* fall_of(int64_t pixels, std::integer_sequence<int, T...>) {
+  static constexpr Falling* known[] = {fall<T + 1, CHANNELS>...};
+  return known[pixels - 1];
+}
+
+// P rows of Q pixels.
+static void fall_all(const Line& t, const Fall& rows, const float* K, const float* x, float* y, int64_t P, int64_t Q) {
+  const std::make_integer_sequence<int, REGISTERS / 3> sizes;
+  evenly(Q, REGISTERS / 3, [&](int64_t q, int64_t count) {
+    (t.C == 16 ? fall_of<16>(count, sizes) : fall_of<0>(count, sizes))(t, rows, K, x + q * t.C, y + q * t.out, P);
+  });
+}
+
 // How the gradient of the kernel is summed: over `rows` rows of Q pixels, x rows `down` and pixels `step` apart, delta rows `row` and Fp.
+// Three vectors are not neighbours but rows of the kernel: `next` apart in delta, and `kept` in the sums.
 struct Sum {
-  int64_t down, step, rows, Q, row, Fp;
+  int64_t down, step, rows, Q, row, Fp, next = L, kept = L;
 };
 
 // dK[b, f] += sum over pixels of x[b] delta[f] for B values of x and V vectors of filters.
 template <int B, int V>
 static void weigh(const Sum& t, const float* x, const float* delta, float* dK) {
+  const int64_t next = V == 3 ? t.next : L, kept = V == 3 ? t.kept : L;
   vec acc[B][V] = {};
   for (int64_t p = 0; p < t.rows; ++p) {
     const float *at = x + p * t.down, *d = delta + p * t.row;
     for (int64_t q = 0; q < t.Q; ++q, at += t.step, d += t.Fp) {
       vec slope[V];
-      for (int v = 0; v < V; ++v) slope[v] = load(d + v * L);
+      for (int v = 0; v < V; ++v) slope[v] = load(d + v * next);
 #pragma GCC unroll 24
       for (int b = 0; b < B; ++b)
 #pragma GCC unroll 4
@@ -140,7 +183,7 @@ static void weigh(const Sum& t, const float* x, const float* delta, float* dK) {
     }
   }
   for (int b = 0; b < B; ++b)
-    for (int v = 0; v < V; ++v) store(dK + b * t.Fp + v * L, load(dK + b * t.Fp + v * L) + acc[b][v]);
+    for (int v = 0; v < V; ++v) store(dK + b * t.Fp + v * kept, load(dK + b * t.Fp + v * kept) + acc[b][v]);
 }
 
 typedef void Weigh(const Sum&, const float*, const float*, float*);
@@ -156,4 +199,14 @@ static void weigh_all(const Sum& t, const float* x, const float* delta, float* d
   evenly(values, MOST, [&](int64_t b, int64_t count) {
     weigh_of<V>(count, std::make_integer_sequence<int, MOST>())(t, x + b, delta, dK + b * t.Fp);
   });
+}
+
+// For all filters.
+static void weigh_filters(const Sum& t, const float* x, const float* delta, float* dK, int64_t values) {
+  for (int64_t f = 0; f < t.Fp;) {
+    const int64_t vectors = (t.Fp - f) / L;
+    if (vectors >= 4) { weigh_all<4>(t, x, delta + f, dK + f, values); f += 4 * L; }
+    else if (vectors >= 2) { weigh_all<2>(t, x, delta + f, dK + f, values); f += 2 * L; }
+    else { weigh_all<1>(t, x, delta + f, dK + f, values); f += L; }
+  }
 }

@@ -70,6 +70,9 @@ struct Winograd {
   int64_t band(int64_t P) const { return kh == 1 ? 1 : std::clamp<int64_t>((1 << 18) / (points * tiles * C) - kh + 1, 1, P); }
   int64_t across(int64_t room) const { return kh == 1 ? std::clamp<int64_t>(room / std::max(C, Fp), 12, tiles) : tiles; }
 
+  // Whether three rows of the kernel are taken at once: with one vector of filters every product would fetch its own value of x.
+  bool falls() const { return kh == 3 && kw == 3 && Fp == L; }
+
   // The inputs of rows first, first + 1 ... of x, whose column -left comes first: (points, rows, count, C).
   void inputs(const Plane& x, int64_t left, int64_t first, const Patch& p, float* to) const {
     const bool whole = C % L == 0;
@@ -143,7 +146,7 @@ struct Winograd {
   void run(const Plane& x, int64_t top, int64_t left, int64_t P, std::vector<float>& room, std::vector<float>& sums, F ready) const {
     const int64_t high = band(P), wide = across(1536), together = kh == 1 ? 1 : std::max<int64_t>(1, 12 / tiles);
     const Line line = {C, Fp, C, Fp, Fp, 1, weights.data(), nullptr, false};
-    make(sums, 4 * together * wide * Fp);
+    make(sums, 4 * (falls() ? high : together) * wide * Fp);
     auto seen = [&](int64_t p) { return std::make_pair(std::max<int64_t>(0, top - p), std::min(kh, x.H + top - p)); };
     for (int64_t p0 = 0; p0 < P; p0 += high)
       for (int64_t t = 0; t < tiles; t += wide) {
@@ -151,6 +154,14 @@ struct Winograd {
         const Patch patch = {p1 - p0 + kh - 1, t, std::min(wide, tiles - t)};
         make(room, points * apart(patch));
         inputs(x, left, p0 - top, patch, room.data());
+        if (falls()) {
+          const Fall rows = {patch.count * C, points * C * Fp, patch.count * Fp, std::max<int64_t>(0, top - p0), x.H + top - p0};
+          const int64_t further = (p1 - p0) * patch.count * Fp;
+          for (int64_t k = 0; k < 4; ++k)
+            fall_all(line, rows, &weights[k * C * Fp], room.data() + k * apart(patch), sums.data() + k * further, p1 - p0, patch.count);
+          for (int64_t p = p0; p < p1; ++p) ready(p, sums.data() + (p - p0) * patch.count * Fp, further, patch);
+          continue;
+        }
         const std::vector<Tap> known[] = {taps(0, patch), taps(1, patch), taps(2, patch), taps(3, patch)};
         for (int64_t p = p0, count; p < p1; p += count) {
           const auto i = seen(p);
@@ -178,22 +189,30 @@ struct Winograd {
         make(room, points * apart(patch)), make(slopes, 4 * own.rows * own.count * Fp);
         inputs(x, left, p0 - top, patch, room.data());
         errors(delta + p0 * row, row, own, slopes.data());
+        // The rows of x, seen from the first, of which all three neighbours among the errors are there.
+        const int64_t from = std::max<int64_t>(2, top - p0), to = std::max(from, std::min(own.rows, x.H + top - p0));
+        const bool falling = kh == 3 && Fp == L;
+        for (int64_t u = from; falling && u < to; u += some)
+          for (int64_t k = 0; k < points; ++k) {
+            const Sum sum = {own.count * C, C, std::min(some, to - u), own.count, own.count * Fp, Fp, -own.count * Fp, points * C * Fp};
+            weigh_all<3>(sum, room.data() + k * apart(patch) + u * own.count * C, slopes.data() + (whose[k] * own.rows + u) * own.count * Fp,
+                         sums + k * C * Fp, C);
+          }
+        auto add = [&](int64_t k, int64_t i, int64_t first, int64_t end, int64_t q) {      // row i of the kernel, some rows of outputs
+          if (first >= end) return;
+          const Sum sum = {own.count * C, C, end - first, std::min(most, own.count - q), own.count * Fp, Fp};
+          const float* u = room.data() + k * apart(patch) + ((first - p0 + i) * own.count + q) * C;
+          const float* d = slopes.data() + ((whose[k] * own.rows + first - p0) * own.count + q) * Fp;
+          weigh_filters(sum, u, d, sums + (i * points + k) * C * Fp, C);
+        };
         for (int64_t p = p0; p < p1; p += some)
           for (int64_t q = 0; q < own.count; q += most)
             for (int64_t k = 0; k < points; ++k)
               for (int64_t i = 0; i < kh; ++i) {
                 const int64_t first = std::max(p, top - i), end = std::min({p + some, p1, x.H + top - i});
-                if (first >= end) continue;
-                const Sum sum = {own.count * C, C, end - first, std::min(most, own.count - q), own.count * Fp, Fp};
-                const float* u = room.data() + k * apart(patch) + ((first - p0 + i) * own.count + q) * C;
-                const float* d = slopes.data() + ((whose[k] * own.rows + first - p0) * own.count + q) * Fp;
-                float* to = sums + (i * points + k) * C * Fp;
-                for (int64_t f = 0; f < Fp;) {
-                  const int64_t vectors = (Fp - f) / L;
-                  if (vectors >= 4) { weigh_all<4>(sum, u, d + f, to + f, C); f += 4 * L; }
-                  else if (vectors >= 2) { weigh_all<2>(sum, u, d + f, to + f, C); f += 2 * L; }
-                  else { weigh_all<1>(sum, u, d + f, to + f, C); f += L; }
-                }
+                if (!falling) { add(k, i, first, end, q); continue; }
+                add(k, i, first, std::min(end, p0 + from - i), q);
+                add(k, i, std::max(first, p0 + to - i), end, q);
               }
       }
   }
