@@ -68,6 +68,9 @@ CASES = {
     "pairs of outputs, a band of rows after the other": Case(1, (20, 331), 33, 8, (3, 3)),
     "pairs of outputs, a stretch of a sequence after the other": Case(1, (1, 401), 70, 16, (1, 3), pool=(1, 3)),
     "pairs of outputs, short rows together": Case(2, (8, 8), 8, 64, (3, 3), padding=((1, 1), (1, 1))),
+    "three rows of a kernel at once": Case(2, (7, 13), 16, 16, (3, 3), padding=((1, 1), (1, 1)), pool=(2, 3)),
+    "three rows of a kernel at once, padding beyond them": Case(2, (2, 21), 9, 11, (3, 3), padding=((5, 4), (0, 2))),
+    "three rows of a kernel of 5 columns": Case(1, (6, 11), 8, 9, (3, 5), padding=((0, 1), (2, 2))),
     "one value": Case(1, (1, 1), 1, 1, (1, 1)),
 }
 
