@@ -168,3 +168,42 @@ def test_a_whole_language_model_with_and_without_kernels(monkeypatch):
     close(found[0], expected[0])
     for (path, one), other in zip(flatten(found[1]).items(), flatten(expected[1]).values(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5 * np.abs(other).max(), err_msg=path)
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 3), st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 3), st.sampled_from(WIDTHS), st.booleans(),
+       st.integers(0, 10**6))
+def test_steps_that_come_behind_those_kept_are_the_textbooks(n, pieces, heads, size, masked, seed):
+    """Piece after piece, with and without padding among them, as in one piece; also without kernels."""
+    rng, T = np.random.default_rng(seed), sum(pieces)
+    Q, K, V = (rng.normal(size=(n, T, heads, size)) for _ in range(3))
+    seen = rng.random((n, T)) > 0.4 if masked else np.ones((n, T), bool)
+    seen[:, 0] = True
+    mask = seen[:, None, None] & np.tri(T, dtype=bool)
+    expected = np.swapaxes(textbook.attention_forward(*(np.swapaxes(x, 1, 2) for x in (Q, K, V)), mask=mask).O, 1, 2)
+    for serves in {native.runs(jnp.float32), False}:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(native, "runs", lambda dtype, serves=serves: serves)
+            kept, found, first = attention.room_for(T + seed % 3, heads, size, n, "float32"), [], 0
+            for steps_here in pieces:
+                now = slice(first, first + steps_here)
+                O, kept = attention.onward(*single(Q[:, now], K[:, now], V[:, now]), jnp.asarray(seen[:, now]), kept)
+                found.append(O)
+                first += steps_here
+        close(np.concatenate(found, axis=1), expected)
+        assert kept.place == T
+        np.testing.assert_array_equal(kept.keys[..., :T], np.transpose(K, (0, 2, 3, 1)).reshape(n * heads, size, T).astype("float32"))
+
+
+def test_steps_of_which_nothing_may_be_seen_give_nothing():
+    Q = jnp.ones((2, 1, 3, 5))
+    O, kept = attention.onward(Q, Q, Q, jnp.array([[False], [True]]), attention.room_for(4, 3, 5, 2, "float32"))
+    assert np.asarray(O).tolist() == [np.zeros((1, 3, 5)).tolist(), np.ones((1, 3, 5)).tolist()]
+    assert np.asarray(kept.real).sum(axis=1).tolist() == [0, 1]
+
+
+@needed
+def test_what_is_no_number_among_those_kept_is_not_lost():
+    Q = jnp.ones((1, 3, 1, 2))
+    O, _ = attention.onward(Q, Q.at[0, 1].set(jnp.nan), Q, jnp.ones((1, 3), bool), attention.room_for(3, 1, 2, 1, "float32"))
+    assert np.isnan(O[0, :, 0, 0]).tolist() == [False, True, True]

@@ -6,8 +6,12 @@
 // A few queries at a time look at all keys that they may see: their weights stay in the cache and never stand as a whole, forward or back,
 // where they are worked out once more (Dao et al. 2022). They lie with the queries side by side in a vector, one row for each key.
 #include "functions.h"
+#include <functional>
 
 constexpr int64_t QUERIES = 2 * L;      // in one turn
+constexpr int64_t MUCH = 1 << 20;       // multiply-adds of a call that are worth a second thread
+
+typedef ffi::Buffer<ffi::PRED> Truths;
 
 struct Sizes {
   int64_t n, T, S, heads, d, e;         // Q (n, T, heads, d), K (n, S, heads, d), V (n, S, heads, e), O (n, T, heads, e)
@@ -180,8 +184,84 @@ static ffi::Error backward(ffi::ThreadPool pool, In Q, In K, In V, In seen, In l
   return ffi::Error::Success();
 }
 
+// ------------------------------------------------------- step after step
+
+// All numbers of a vector as one, half of them at a time.
+template <class F>
+static inline float folded(vec values, F f) {
+  float number[L];
+  store(number, values);
+  for (int half = L / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) number[i] = f(number[i], number[i + half]);
+  return number[0];
+}
+
+// o = softmax(q K^T / sqrt(d)) V of one query and the first `count` of the places that are kept, `real` among them: keys (d, room), values
+// (room, wide). In S there is room for `room` numbers, in o for `wide`.
+static void looked_up(const float* q, int64_t d, const float* keys, const float* values, const bool* real, int64_t count, int64_t room,
+                      int64_t wide, float* S, float* o) {
+  const float never = -std::numeric_limits<float>::infinity(), factor = 1 / std::sqrt((float)d);
+  const int64_t places = full(count);
+  int64_t k = 0;
+  for (; k + 4 * L <= places; k += 4 * L) tile<1, 4, false>(d, q, 0, 1, keys + k, room, S + k, 0);
+  switch ((places - k) / L) {
+    case 3: tile<1, 3, false>(d, q, 0, 1, keys + k, room, S + k, 0); break;
+    case 2: tile<1, 2, false>(d, q, 0, 1, keys + k, room, S + k, 0); break;
+    case 1: tile<1, 1, false>(d, q, 0, 1, keys + k, room, S + k, 0);
+  }
+  vec most = each(std::numeric_limits<float>::lowest()), sums = {};
+  for (k = 0; k < places; k += L) {
+    vec s = load_bytes((const uint8_t*)real + k, L) != 0 ? load(S + k) * factor : each(never);
+    for (int64_t i = count - k; i < L; ++i) s[i] = never;
+    most = larger(s, most);
+    store(S + k, s);
+  }
+  const float largest = folded(most, [](float a, float b) { return std::max(a, b); });
+  for (k = 0; k < places; k += L) {
+    const vec E = exp_of(load(S + k) - largest);
+    sums += E;
+    store(S + k, E);
+  }
+  const float Z = folded(sums, std::plus<float>()), share = Z == 0 ? 0 : 1 / Z;       // nothing where nothing may be looked at
+  for (int64_t j = 0; j < wide; j += L) {
+    vec found[4] = {};
+    for (k = 0; k < places; k += 4)
+      for (int i = 0; i < 4; ++i) found[i] += S[k + i] * load(values + (k + i) * wide + j);
+    store(o + j, (found[0] + found[1] + (found[2] + found[3])) * share);
+  }
+}
+
+// Steps Q, K and V (n, steps, heads, d) that come behind `place` others, whose keys (n heads, d, room) and values (n heads, room, wide) are
+// kept, rooms and widths in whole vectors; real and here tell padding. The new ones are kept as well, where the others are.
+static ffi::Error onward(ffi::ThreadPool pool, In Q, In K, In V, Truths here, In, In, Truths, ffi::Buffer<ffi::S32> place, Out O, Out keys,
+                         Out values, ffi::ResultBuffer<ffi::PRED> real) {
+  const auto shape = Q.dimensions();
+  const int64_t n = shape[0], steps = shape[1], heads = shape[2], d = shape[3];
+  const int64_t room = values->dimensions()[1], wide = values->dimensions()[2];
+  const int64_t first = std::clamp<int64_t>(place.typed_data()[0], 0, room - steps);
+  for (int64_t m = 0; m < n; ++m) std::copy_n(here.typed_data() + m * steps, steps, real->typed_data() + m * room + first);
+  const int64_t parts = n * heads * steps * (first + steps) * 2 * d < MUCH ? 1 : std::clamp<int64_t>(pool.num_threads(), 1, n * heads);
+  in_parts(pool, n * heads, parts, [&](int64_t, int64_t row, int64_t end) {
+    std::vector<float> S(room), o(wide);
+    for (; row < end; ++row) {
+      const int64_t m = row / heads, h = row % heads;
+      float *own_keys = keys->typed_data() + row * d * room, *own_values = values->typed_data() + row * room * wide;
+      for (int64_t t = 0; t < steps; ++t) {
+        const int64_t at = (m * steps + t) * heads + h;
+        for (int64_t i = 0; i < d; ++i) own_keys[i * room + first + t] = K.typed_data()[at * d + i];
+        std::copy_n(V.typed_data() + at * d, d, own_values + (first + t) * wide);
+        looked_up(Q.typed_data() + at * d, d, own_keys, own_values, real->typed_data() + m * room, first + t + 1, room, wide, S.data(), o.data());
+        std::copy_n(o.data(), d, O->typed_data() + at * d);
+      }
+    }
+  });
+  return ffi::Error::Success();
+}
+
 #define FFI ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_forward, forward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<In>().Ret<ffi::Buffer<ffi::F32>>()
     .Ret<ffi::Buffer<ffi::F32>>().Attr<bool>("causal"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_backward, backward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>().Arg<In>()
     .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Attr<bool>("causal"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(attention_onward, onward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<Truths>().Arg<In>().Arg<In>().Arg<Truths>()
+    .Arg<ffi::Buffer<ffi::S32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<Truths>());

@@ -24,5 +24,18 @@ def attention_backward(Q: jax.Array, K: jax.Array, V: jax.Array, seen: jax.Array
     return dQ, dK, dV
 
 
+def attention_onward(Q: jax.Array, K: jax.Array, V: jax.Array, here: jax.Array, keys: jax.Array, values: jax.Array, real: jax.Array,
+                     place: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """O (n, steps, heads, d) of steps that come behind `place` () others, and keys, values and `real` with theirs among them.
+
+    Q, K and V (n, steps, heads, d), `here` (n, steps) False for padding; keys (n heads, d, room), values (n heads, room, width from d on),
+    room and width multiples of 16, and `real` (n, room) are changed in place where nothing else needs them.
+    """
+    kinds = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (V, keys, values, real))
+    call = jax.ffi.ffi_call("deltarule_attention_onward", kinds, vmap_method="sequential", input_output_aliases={4: 1, 5: 2, 6: 3})
+    O, keys, values, real = call(Q, K, V, here, keys, values, real, place)
+    return O, keys, values, real
+
+
 def _given(seen: jax.Array | None, x: jax.Array) -> jax.Array:
     return jnp.zeros(0, x.dtype) if seen is None else seen.astype(x.dtype)

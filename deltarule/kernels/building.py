@@ -28,7 +28,7 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "pooling": ("pool_forward", "pool_backward"),
     "normalization": ("norm_forward", "norm_backward"),
     "recurrent": ("recurrent_forward", "recurrent_backward"),
-    "attention": ("attention_forward", "attention_backward"),
+    "attention": ("attention_forward", "attention_backward", "attention_onward"),
     "rows": ("layer_norm_forward", "layer_norm_backward", "gelu_forward", "gelu_backward"),
 }
 HEADERS = ("vectors.h", "functions.h", "lines.h", "winograd.h")

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 
 from deltarule import initializers
 from deltarule.checks import check_number
@@ -13,7 +11,7 @@ from deltarule.layers.layer import Layer
 from deltarule.layers.masking import steps_mask
 from deltarule.layers.scope import Array, Scope, Tree
 from deltarule.layers.space import check_images
-from deltarule.ops.attention import attention_of_steps, attention_weights, rotary
+from deltarule.ops.attention import Kept, attention_of_steps, attention_weights, onward, room_for, rotary
 from deltarule.ops.steps import steps_product
 from deltarule.spec import register
 
@@ -68,7 +66,9 @@ class MultiHeadAttention(Layer):
             Q, K = (jnp.swapaxes(rotary(jnp.swapaxes(given, 1, 2), first), 1, 2) for given in (Q, K))
         real = None if mask is None else mask[:, None, None, :]
         if scope.carried is not None:
-            O = self._onward(Q, K, V, real, scope, scope.carried)
+            here = jnp.ones((n, T), bool) if mask is None else mask
+            O, kept = onward(Q, K, V, here, Kept(**scope.carried))
+            scope.carry(kept._asdict())
         else:
             O = self._watched(Q, K, V, real, scope) if scope.watched else attention_of_steps(Q, K, V, self.causal, real)
         joined = O.reshape(n, T, self.heads * size)
@@ -79,26 +79,9 @@ class MultiHeadAttention(Layer):
         Q, K, V = (scope.tap(name, jnp.swapaxes(value, 1, 2)) for name, value in (("queries", Q), ("keys", K), ("values", V)))
         return jnp.swapaxes(scope.tap("attention", attention_weights(Q, K, self.causal, real)) @ V, 1, 2)
 
-    def _onward(self, Q: Array, K: Array, V: Array, real: Array | None, scope: Scope, carried: Tree) -> Array:
-        """O of steps that come behind those of the keys and values that are kept; theirs are kept as well."""
-        n, steps, heads, size = Q.shape
-        place, rows = carried["place"], n * heads
-        zero = jnp.zeros_like(place)
-        Q = jnp.swapaxes(Q, 1, 2).reshape(rows, steps, size)
-        K = lax.dynamic_update_slice(carried["keys"], jnp.transpose(K, (0, 2, 3, 1)).reshape(rows, size, steps), (zero, zero, place))
-        V = lax.dynamic_update_slice(carried["values"], jnp.swapaxes(V, 1, 2).reshape(rows, steps, size), (zero, place, zero))
-        here = jnp.ones((n, steps), bool) if real is None else real[:, 0, 0]
-        real = lax.dynamic_update_slice(carried["real"], here, (zero, place))
-        scope.carry({"keys": K, "values": V, "real": real, "place": place + steps})
-        seen = jnp.broadcast_to(real[:, None], (n, heads, real.shape[-1])).reshape(rows, 1, real.shape[-1])
-        A = attention_weights(Q, jnp.swapaxes(K, 1, 2), causal=steps > 1, mask=seen, first=place)       # one step sees all that is there
-        return jnp.swapaxes((A @ V).reshape(n, heads, steps, size), 1, 2)
-
     def beginning(self, n: int, T: int, d: int, dtype: str) -> Tree:
-        """What is carried into the first of T steps of n sequences: room for keys (n heads, size, T) and values (n heads, T, size)."""
-        rows, size = n * self.heads, self._size(d)
-        return {"keys": np.zeros((rows, size, T), dtype), "values": np.zeros((rows, T, size), dtype), "real": np.zeros((n, T), bool),
-                "place": np.zeros((), np.int32)}
+        """What is carried into the first of T steps of n sequences: room for their keys and values."""
+        return room_for(T, self.heads, self._size(d), n, dtype)._asdict()
 
     def _size(self, d: int) -> int:
         if self.size is None and d % self.heads:

@@ -8,7 +8,7 @@ worked out, and once more on the way back, so that the whole matrix never stands
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,18 @@ Array = Any
 
 LONG = 512 * 512    # weights (T S) from which queries are taken in turns
 QUERIES = 128       # in one turn
+WHOLE = 16          # numbers in the widest vector of a processor
+
+
+class Kept(NamedTuple):
+    """What attention keeps of n sequences: keys (n heads, size, room), values (n heads, room, width), which of the places are real (n,
+    room), and at which the next step comes ().
+    """
+
+    keys: Array
+    values: Array
+    real: Array
+    place: Array
 
 
 def attention(Q: Array, K: Array, V: Array, causal: bool = False, mask: Array | None = None) -> Array:
@@ -109,6 +121,44 @@ def attention_weights(Q: Array, K: Array, causal: bool = False, mask: Array | No
     E = jnp.where(visible, jnp.exp(scores - lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))), 0)
     Z = jnp.sum(E, axis=-1, keepdims=True)
     return E / jnp.where(Z > 0, Z, 1)
+
+
+def room_for(T: int, heads: int, size: int, n: int, dtype: str) -> Kept:
+    """Room for the keys and values of T steps of n sequences, of which none is there yet; sizes rounded up for `onward`.
+
+    >>> room = room_for(5, heads=2, size=3, n=4, dtype="float32")
+    >>> room.keys.shape, room.values.shape
+    ((8, 3, 16), (8, 16, 16))
+    """
+    room, width = (-(-number // WHOLE) * WHOLE for number in (T, size))
+    return Kept(np.zeros((n * heads, size, room), dtype), np.zeros((n * heads, room, width), dtype), np.zeros((n, room), bool),
+                np.zeros((), np.int32))
+
+
+def onward(Q: Array, K: Array, V: Array, here: Array, kept: Kept) -> tuple[Array, Kept]:
+    """Causal attention of steps that come behind those kept, and what is kept with them: Q, K, V and O (n, steps, heads, size).
+
+    `here` (n, steps) is False for padding. On a CPU, where there are C++ kernels, keys and values are written into their place, and only
+    what is there is looked at.
+
+    >>> Q, V = jnp.zeros((1, 1, 1, 1)), jnp.array([[[[2.0]]]])
+    >>> O, kept = onward(Q, Q, V, jnp.array([[True]]), room_for(2, 1, 1, 1, "float32"))
+    >>> onward(Q, Q, 2 * V, jnp.array([[True]]), kept)[0].tolist()
+    [[[[3.0]]]]
+    """
+    place, (n, steps, heads, size) = kept.place, Q.shape
+    if native.runs(Q.dtype):
+        O, *after = kernels.attention_onward(Q, K, V, here, *kept)
+        return O, Kept(*after, place + steps)
+    zero, rows = jnp.zeros_like(place), n * heads
+    keys = lax.dynamic_update_slice(kept.keys, jnp.transpose(K, (0, 2, 3, 1)).reshape(rows, size, steps), (zero, zero, place))
+    values = lax.dynamic_update_slice(kept.values, jnp.swapaxes(V, 1, 2).reshape(rows, steps, size), (zero, place, zero))
+    real = lax.dynamic_update_slice(kept.real, here, (zero, place))
+    seen = jnp.broadcast_to(real[:, None], (n, heads, real.shape[-1])).reshape(rows, 1, real.shape[-1])
+    A = attention_weights(jnp.swapaxes(Q, 1, 2).reshape(rows, steps, size), jnp.swapaxes(keys, 1, 2), causal=steps > 1, mask=seen,
+                          first=place)       # one step sees all that is there
+    O = (A @ values)[..., :size].reshape(n, heads, steps, size)
+    return jnp.swapaxes(O, 1, 2), Kept(keys, values, real, place + steps)
 
 
 def in_turns(Q: Array, K: Array, V: Array, causal: bool = False, mask: Array | None = None, queries: int = QUERIES) -> Array:

@@ -56,7 +56,7 @@ def cache(visits: Sequence[Visit], n: int, dtype: str) -> Tree | None:
     >>> from deltarule.layers import Dense, Embedding, MultiHeadAttention, Sequential
     >>> net = Sequential([Embedding(7, 6), MultiHeadAttention(2, causal=True), Dense(7)])
     >>> cache(plan(net, (5,))[0].visits, 3, "float32")[CARRIED]["multi_head_attention_1"]["values"].shape
-    (6, 5, 3)
+    (6, 16, 16)
     """
     paths, kept = [visit.path for visit in visits], {}
     for visit in visits:
