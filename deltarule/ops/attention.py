@@ -148,8 +148,8 @@ def onward(Q: Array, K: Array, V: Array, here: Array, kept: Kept) -> tuple[Array
     """
     place, (n, steps, heads, size) = kept.place, Q.shape
     if native.runs(Q.dtype):
-        O, *after = kernels.attention_onward(Q, K, V, here, *kept)
-        return O, Kept(*after, place + steps)
+        O, keys, values, real = kernels.attention_onward(Q, K, V, here, *kept)
+        return O, Kept(keys, values, real, place + steps)
     zero, rows = jnp.zeros_like(place), n * heads
     keys = lax.dynamic_update_slice(kept.keys, jnp.transpose(K, (0, 2, 3, 1)).reshape(rows, size, steps), (zero, zero, place))
     values = lax.dynamic_update_slice(kept.values, jnp.swapaxes(V, 1, 2).reshape(rows, steps, size), (zero, place, zero))
