@@ -95,6 +95,7 @@ def compare(workload, peers, repeats, say=print):
                 raise Broken(f"after {UPDATES} updates its loss is {loss:.5f}, ours {results[OURS]['loss']:.5f}")
             side.ask("train", 1)        # compiles
             epochs = min(workload.epochs, max(1, round(TURN / side.ask("train", 1))))
+            side.ask("train", epochs)   # a longer training may be another program
         except Broken as error:
             if peer == OURS:
                 raise

@@ -9,6 +9,7 @@ import pytest
 import deltarule as dr
 from deltarule import kernels
 from deltarule.ops.sharing import LINE, Shared, shared
+from deltarule.training import fit
 
 needs_kernels = pytest.mark.skipif(not kernels.kernels().ready, reason="no C++ compiler here")
 
@@ -64,10 +65,23 @@ def test_training_does_not_depend_on_where_the_rows_lie():
     np.testing.assert_array_equal(learnt[0], learnt[2])
 
 
-def test_rows_are_not_held_after_the_training():
+def test_many_rows_without_space_are_shared_too(monkeypatch):
+    x, y = np.random.default_rng(0).standard_normal((90, 7), np.float32), np.arange(90) % 3
+    learnt = []
+    for large in (x.nbytes, x.nbytes + 1):      # bytes from which on they are
+        monkeypatch.setattr(fit, "LARGE", large)
+        assert isinstance(fit.placed(x), Shared) == (large == x.nbytes and kernels.kernels(*kernels.DENSE).ready)
+        net = dr.Network([dr.Dense(5, "relu"), dr.Dense(3, "softmax")], input_shape=7, seed=0)
+        net.fit(x, y, epochs=2, progress=False)
+        learnt.append(net.params["dense_1"]["weights"])
+    np.testing.assert_array_equal(*learnt)
+
+
+@pytest.mark.parametrize("batch_size", [32, None])
+def test_rows_are_not_held_after_the_training(batch_size):
     x = np.random.default_rng(0).standard_normal((90, 6, 6, 1), np.float32)
     net = dr.Network([dr.Conv2D(3, 3, "relu"), dr.Flatten(), dr.Dense(3, "softmax")], input_shape=(6, 6, 1), seed=0)
-    net.fit(x, np.arange(90) % 3, epochs=1, progress=False)
+    net.fit(x, np.arange(90) % 3, epochs=1, batch_size=batch_size, progress=False)
     held = weakref.ref(x)
     del x
     gc.collect()

@@ -31,6 +31,7 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "attention": ("attention_forward", "attention_backward", "attention_onward"),
     "rows": ("layer_norm_forward", "layer_norm_backward", "gelu_forward", "gelu_backward"),
 }
+DENSE = ("taking",)     # what networks without images and sequences need: a small part, so that they need not wait for the rest
 HEADERS = ("vectors.h", "functions.h", "lines.h", "winograd.h")
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
 INSTEAD = "convolution, pooling, normalization, recurrent layers and attention run in their JAX form"
@@ -45,15 +46,15 @@ class Kernels(NamedTuple):
 
 
 @functools.cache
-def kernels() -> Kernels:
-    """Compile, load and register the kernels, once in a process; says what came of it."""
+def kernels(*sources: str) -> Kernels:
+    """Compile, load and register the kernels of these sources (of all, where none is named), once in a process; says what came of it."""
     if os.environ.get("DELTARULE_KERNELS") == "off":
         return Kernels(False, f"the C++ kernels are turned off (DELTARULE_KERNELS=off); {INSTEAD}")
     chosen = os.environ.get("CXX")
     compiler = next((found for name in ((chosen,) if chosen else COMPILERS) if (found := shutil.which(name))), None)
     name, flags = instruction_set()
     folder = cache_folder("kernels") or _passing_folder()
-    libraries = {source: folder / f"{source}-{_digest(source, flags)}.so" for source in LIBRARIES}
+    libraries = {source: folder / f"{source}-{_digest(source, flags)}.so" for source in sources or LIBRARIES}
     missing = {source: library for source, library in libraries.items() if not library.exists()}
     sentence = f"the C++ kernels are ready ({name})"
     if missing:
@@ -67,12 +68,17 @@ def kernels() -> Kernels:
         sentence += f", compiled in {time.perf_counter() - began:.1f} s"
     try:
         for source, library in libraries.items():
-            loaded = ctypes.cdll.LoadLibrary(str(library))
-            for target in LIBRARIES[source]:
-                jax.ffi.register_ffi_target(f"deltarule_{target}", jax.ffi.pycapsule(getattr(loaded, target)), platform="cpu")
+            _load(source, library)
     except (OSError, AttributeError) as error:
         return Kernels(False, f"the C++ kernels could not be loaded ({error}): {INSTEAD}, more slowly")
     return Kernels(True, sentence)
+
+
+@functools.cache
+def _load(source: str, library: Path) -> None:
+    loaded = ctypes.cdll.LoadLibrary(str(library))
+    for target in LIBRARIES[source]:
+        jax.ffi.register_ffi_target(f"deltarule_{target}", jax.ffi.pycapsule(getattr(loaded, target)), platform="cpu")
 
 
 @functools.cache

@@ -7,7 +7,7 @@ static ffi::Error take(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::Buffer<ffi::
   const char* from = (const char*)x.untyped_data() + lead.typed_data()[0] * (int64_t)(x.size_bytes() / std::max<size_t>(1, x.element_count()));
   char* to = (char*)y->untyped_data();
   const int32_t* number = which.typed_data();
-  const int64_t parts = std::clamp<int64_t>(count * size >> 18, 1, 2 * pool.num_threads());      // 256 KB each: less is not worth a thread
+  const int64_t parts = std::clamp<int64_t>(count * size >> 17, 1, 2 * pool.num_threads());      // 128 KB each: less is not worth a thread
   in_parts(pool, count, parts, [=](int64_t, int64_t k, int64_t end) {
     auto row = [=](int64_t k) { return from + std::clamp<int64_t>(number[k], 0, rows - 1) * size; };
     for (; k < end; ++k) {

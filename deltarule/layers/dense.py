@@ -11,6 +11,7 @@ from deltarule.layers.activation import activate, check_activation
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Scope
 from deltarule.ops.gelu import biased_gelu
+from deltarule.ops.narrow import product
 from deltarule.ops.steps import steps_product
 from deltarule.spec import register
 
@@ -50,7 +51,7 @@ class Dense(Layer):
             kind = "images" if x.ndim == 4 else "inputs"
             raise ShapeError(f"Dense received {kind} of shape {tuple(x.shape[1:])}; put Flatten() before it")
         W = scope.param("weights", self._weight_init(), (x.shape[-1], self.units))
-        a = steps_product(x, W) if x.ndim == 3 else x @ W
+        a = steps_product(x, W) if x.ndim == 3 else product(x, W)
         if self.use_bias:
             b = scope.param("bias", initializers.initializer(self.bias), (self.units,))
             if self.activation == "gelu" and not scope.watched:

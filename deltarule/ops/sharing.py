@@ -42,7 +42,8 @@ def shared(x: np.ndarray) -> Shared | np.ndarray:
     >>> rows.shape
     (3, 2, 1)
     """
-    if jax.default_backend() != "cpu" or not x.flags.c_contiguous or x.ctypes.data % x.itemsize or not kernels.kernels().ready:
+    usable = jax.default_backend() == "cpu" and x.flags.c_contiguous and not x.ctypes.data % x.itemsize
+    if not usable or not kernels.kernels(*kernels.DENSE).ready:
         return x
     lines = _Lines(x)
     return Shared(np.asarray(lines), np.int32(lines.lead // x.itemsize), x.shape)

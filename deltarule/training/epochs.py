@@ -26,7 +26,7 @@ CHUNK, SMALL_CHUNK = 1024, 128      # rows measured at a time; few of images and
 class Rows(NamedTuple):
     """Training rows on the device: x (n, ...), y (n, ...), weights (n,) with mean 1, or None where all count the same."""
 
-    x: Any                      # or `Shared`
+    x: Any                      # or `Shared`, where an epoch has several steps
     y: Array
     weights: Array | None
 
@@ -127,7 +127,7 @@ def take(rows: Rows, orders: Array, e: Array, s: Array) -> Batch:
     """Batch s of epoch e. The last batch of an epoch may be incomplete: rows that only fill it up get weight zero."""
     n, (_, steps, size) = rows.x.shape[0], orders.shape
     if steps == 1 and size == n:        # the whole set, in its own order
-        return Batch(rows.x.at(jnp.arange(n, dtype=jnp.int32)) if isinstance(rows.x, Shared) else rows.x, rows.y, rows.weights, float(n))
+        return Batch(rows.x, rows.y, rows.weights, float(n))
     which = lax.dynamic_slice(orders, (e, s, jnp.zeros_like(s)), (1, 1, size)).reshape(size)
 
     def gather(values: Array | Shared) -> Array:

@@ -23,6 +23,7 @@ from deltarule.training.step import Learner, augmented
 SEGMENT_SECONDS = 0.5       # how long the compiled program runs before Python looks up
 FIRST_STEPS = 20            # in each of the first two calls, when the pace is not known yet
 NEVER = 2**30
+LARGE = 2**22       # bytes of rows without space or time that are worth no copy; fewer are gathered faster by XLA itself
 LARGER = ("accuracy", "iou", "dice")        # curves that are better the larger they are
 
 
@@ -62,7 +63,7 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
     monitor = which_monitor(settings.monitor, names)
     n, began = rows.x.shape[0], time.perf_counter()
     capacity = max(1, min(256, 2**18 // n))     # epochs in one call of the compiled program
-    rows, watched = jax.device_put((rows._replace(x=placed(rows.x)), watched))
+    rows, watched = jax.device_put((rows._replace(x=placed(rows.x, learner.steps == 1)), watched))
     if isinstance(rows.x, Shared):
         give_back()     # what came before; feature maps need much memory
     seed = noise_seed(settings)
@@ -113,15 +114,17 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
     return finished(now, history, settings, began)
 
 
-def placed(x: Array) -> Array | Shared:
-    """Training rows as JAX takes them without its slow copy: images and sequences where they lie, if that can be, else copied once.
+def placed(x: Array, whole: bool = False) -> Array | Shared:
+    """Training rows as JAX takes them without its slow copy: many lie where they are, if that can be, else they are copied once.
+
+    The `whole` set as one batch is copied too, rather than in every step.
 
     >>> placed(np.ones((3, 2), np.float32)).ctypes.data % 64
     0
     """
     if not isinstance(x, np.ndarray):
         return x
-    rows = shared(x) if x.ndim > 2 else x
+    rows = shared(x) if (x.ndim > 2 or x.nbytes >= LARGE) and not whole else x
     return rows if isinstance(rows, Shared) else aligned(rows)
 
 

@@ -1,0 +1,45 @@
+"""The product with few columns: values, both gradients, their gradients, and many at once, in double precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deltarule.ops.compiling import precision
+from deltarule.ops.narrow import product
+
+
+def drawn(*shapes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape) for shape in shapes]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 11))
+def test_gradients_are_the_textbooks(n, C, F):
+    x, W, da = drawn((n, C), (C, F), (n, F))
+    with precision("float64"):
+        a, back = jax.vjp(product, x, W)
+        dx, dW = back(jnp.asarray(da))
+    np.testing.assert_allclose(a, x @ W, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dx, da @ W.T, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dW, np.einsum("nc,nf->cf", x, da), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shapes", [((5, 37), (37, 3)), ((5, 7), (7, 3))], ids=["narrow", "not narrow"])
+def test_second_gradients_and_many_at_once(shapes):
+    x, W = drawn(*shapes)
+
+    def energy(x, W):
+        return jnp.sum(jnp.sin(product(x, W)))
+
+    with precision("float64"):
+        found = jax.grad(lambda x, W: jnp.sum(jax.grad(energy, argnums=1)(x, W) ** 2))(x, W)
+        expected = jax.grad(lambda x, W: jnp.sum((x.T @ jnp.cos(x @ W)) ** 2))(x, W)
+        xs, Ws = drawn((4, *shapes[0]), (4, *shapes[1]), seed=1)
+        many = jax.vmap(jax.grad(energy, argnums=1))(xs, Ws)
+        each = np.einsum("knc,knf->kcf", xs, np.cos(np.einsum("knc,kcf->knf", xs, Ws)))
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(many, each, rtol=1e-11, atol=1e-11)
