@@ -22,6 +22,7 @@ from deltarule.losses import Loss, Output
 from deltarule.network import PREDICT_ROWS, PROBES, Network
 from deltarule.network import restore as restore_network
 from deltarule.ops.compiling import compiled, precision
+from deltarule.ops.sharing import Lent
 from deltarule.optimizers import optimizer as resolve_optimizer
 from deltarule.rowwise import metric
 from deltarule.spec import to_json
@@ -215,6 +216,7 @@ def prepared(net: Network, x: Any, y: Any, given: dict[str, Any], members: int) 
 def reseeded(net: Network, seed: int) -> Network:
     """A network of the same architecture with the first weights of another seed, untrained."""
     twin = copy.copy(net)
+    twin._lent = Lent()
     twin.seed, twin.training, twin.epochs_trained, twin.memory, twin.history = seed, {}, 0, None, None
     twin.params, twin.state = draw(net.plan.params, seed, net.dtype), draw(net.plan.state, seed, net.dtype)
     return twin

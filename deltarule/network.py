@@ -28,6 +28,7 @@ from deltarule.losses import CTC, CrossEntropy, Loss, Overlap
 from deltarule.losses import loss as resolve_loss
 from deltarule.ops.compiling import compiled
 from deltarule.ops.compiling import precision as _precision
+from deltarule.ops.sharing import Lent, aligned, owned
 from deltarule.optimizers import optimizer as resolve_optimizer
 from deltarule.rowwise import metric
 from deltarule.spec import from_json, to_json
@@ -43,7 +44,7 @@ from deltarule.training.step import Learner
 from deltarule.training.stream import first_batch, fit_stream, is_stream, needs_pair, number_of_batches
 
 PREDICT_ROWS = 4096     # rows that go through the network at a time
-LITTLE_WORK, FEW_WEIGHTS = 10**9, 2**19     # multiply-adds of a training (forward) below which compiling takes longer than running
+LITTLE_WORK, LITTLE_TO_SEE, FEW_WEIGHTS = 10**9, 10**7, 2**19      # multiply-adds (forward) of a training, a trace: compiling takes longer
 LIGHT, LIGHT_ROWS = 50_000, 64      # networks of fewer multiply-adds run 64 rows as fast as one: one program serves all small calls
 PROBES = 8              # rows whose outputs are stored with a model and checked when it is loaded
 
@@ -81,6 +82,7 @@ class Network:
         self.parts = parts(self.plan.visits)    # what its rows are made of: one part, or source and target
         self.vocabulary = self.parts[0].vocabulary if len(self.parts) == 1 else None    # whole numbers that the inputs are
         self.params, self.state = (draw(planned, self.seed, dtype) for planned in (self.plan.params, self.plan.state))
+        self._lent = Lent()                     # params and state as JAX reads them, changed in place or not
         self.training: dict[str, Any] = {}      # the recipe of the last call of fit, as plain JSON
         self.epochs_trained = 0
         self.memory: Any = None                 # of the optimizer, kept by fit(resume=True)
@@ -139,18 +141,18 @@ class Network:
         [[-0.5]]
         """
         features = prepare.inputs(x, self.input_shape, self.dtype, parts=self.parts)
-        quick = len(features) * self._multiply_adds <= LITTLE_WORK
+        quick = len(features) * self._multiply_adds <= LITTLE_TO_SEE
         with _precision(self.dtype):
+            trees = self._lent(self.params, self.state)
             if y is None:
-                passed, targets = watch(self.layer, self.dtype, self.params, self.state, features, quick=quick), None
+                passed, targets = watch(self.layer, self.dtype, *trees, features, quick=quick), None
             else:
                 resolved = self._loss(loss)
                 targets = prepare.targets(y, resolved, self.output, len(features), self.dtype)
-                passed = watch_both_ways(self.layer, resolved, self.dtype, self.params, self.state, features, targets, quick=quick)
+                passed = watch_both_ways(self.layer, resolved, self.dtype, *trees, features, targets, quick=quick)
 
         def again(number: int) -> Trace:
-            one = slice(number, number + 1)
-            return self.trace(features[one], None if targets is None else targets[one], loss=loss)
+            return self.trace(features[[number]], None if targets is None else targets[[number]], loss=loss)
 
         rate = self.training.get("optimizer", {}).get("learning_rate")
         return Trace(passed, self.params, self.plan.visits, targets, again, rate if isinstance(rate, (int, float)) else None)
@@ -284,7 +286,8 @@ class Network:
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         with _precision(self.dtype):
-            parts = [np.asarray(_predict(self.layer, self.dtype, self.params, self.state, part, quick=len(part) <= LIGHT_ROWS))[:count]
+            trees = self._lent(self.params, self.state)
+            parts = [np.asarray(_predict(self.layer, self.dtype, *trees, part, quick=len(part) <= LIGHT_ROWS))[:count]
                      for part, count in prepare.chunks(x, PREDICT_ROWS, self._fewest_rows)]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
@@ -368,9 +371,8 @@ class Network:
         return self.memory
 
     def _take(self, run: Run) -> None:
-        self.params, self.state = jax.tree.map(np.array, (run.params, run.state))
-        self.history = run.history
-        self.epochs_trained += len(run.history.epochs)
+        self.params, self.state = jax.tree.map(owned, (run.params, run.state))
+        self.history, self.epochs_trained = run.history, self.epochs_trained + len(run.history.epochs)
 
 
 def restore(header: dict[str, Any], arrays: dict[str, np.ndarray], path: str) -> Network:
@@ -389,7 +391,7 @@ def restore(header: dict[str, Any], arrays: dict[str, np.ndarray], path: str) ->
         stored = {name[len(kind) + 1:]: value for name, value in arrays.items() if name.startswith(kind + "/")}
         if {name: value.shape for name, value in stored.items()} != {name: value.shape for name, value in expected.items()}:
             raise ModelFileError(f"{path} holds {kind} that do not fit its architecture")
-        setattr(net, kind, unflatten({name: stored[name] for name in expected}))
+        setattr(net, kind, unflatten({name: aligned(stored[name]) for name in expected}))
     outputs = net.predict(probes[0])
     tolerance = 1e-4 if net.dtype == "float32" else 1e-8
     if outputs.shape != probes[1].shape or not np.allclose(outputs, probes[1], rtol=tolerance, atol=tolerance):

@@ -1,6 +1,8 @@
-"""Training rows where they lie, and the memory that goes back to the system."""
+"""Training rows and weights where they lie, and the memory that goes back to the system."""
 
+import copy
 import gc
+import pickle
 import weakref
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 import deltarule as dr
 from deltarule import kernels
-from deltarule.ops.sharing import LINE, Shared, shared
+from deltarule.ops.sharing import LINE, Lent, Shared, aligned, shared
 from deltarule.training import fit
 
 needs_kernels = pytest.mark.skipif(not kernels.kernels().ready, reason="no C++ compiler here")
@@ -86,3 +88,51 @@ def test_rows_are_not_held_after_the_training(batch_size):
     del x
     gc.collect()
     assert held() is None
+
+
+@pytest.mark.parametrize("twin_of", [lambda net: net, copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+                         ids=["itself", "copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_weight_changed_in_place_is_seen_by_the_next_prediction(dtype, twin_of):
+    """So is one that was replaced, at a line of memory or elsewhere; and a copy of the network reads its own weights."""
+    x = np.random.default_rng(0).normal(size=(1, 5))
+    net = dr.Network([dr.Dense(7, "tanh"), dr.Dense(3)], 5, seed=2, dtype=dtype)
+    net.predict(x)
+    net = twin_of(net)
+
+    def textbook():
+        first, second = net.params["dense_1"], net.params["dense_2"]
+        return np.tanh(x @ first["weights"] + first["bias"]) @ second["weights"] + second["bias"]
+
+    for change in (lambda layer: layer["weights"].__setitem__((2, 1), 3.0), lambda layer: layer["bias"].__iadd__(1.0),
+                   lambda layer: layer.update(weights=placed_at(16, 2 * layer["weights"])), lambda layer: layer["weights"].fill(0.25),
+                   lambda layer: layer.update(weights=aligned(-layer["weights"])), lambda layer: layer["weights"].__imul__(3.0)):
+        for layer in ("dense_1", "dense_2"):
+            change(net.params[layer])
+            np.testing.assert_allclose(net.predict(x), textbook(), rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(net.trace(x).output, textbook(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_trace_keeps_its_numbers_when_the_weights_change():
+    net = dr.Network([dr.Dense(700, "relu"), dr.Dense(700, "relu"), dr.Dense(3)], 500, seed=2)
+    x = np.random.default_rng(0).normal(size=(64, 500))
+    expected, seen = net.predict(x), net.trace(x)
+    for layer in net.params.values():
+        layer["weights"].fill(0)
+    np.testing.assert_allclose(seen.output, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_begin_at_a_line_and_are_lent_once(tmp_path):
+    """The first ones, those that were learnt and those of a file: no program copies them."""
+    net = dr.Network([dr.Dense(7, "tanh"), dr.Dense(3)], 5)
+    learnt = dr.Network([dr.Dense(7, "tanh"), dr.Dense(3)], 5)
+    learnt.fit(np.ones((4, 5)), np.ones((4, 3)), epochs=1, progress=False)
+    net.save(tmp_path / "net.safetensors")
+    for one in (net, learnt, dr.load(tmp_path / "net.safetensors")):
+        lent = Lent()
+        (first,), (second,) = lent(one.params), lent(one.params)
+        for name, layer in one.params.items():
+            for which, array in layer.items():
+                assert first[name][which] is second[name][which]
+                assert first[name][which].unsafe_buffer_pointer() == array.ctypes.data
+                assert array.flags.writeable

@@ -5,7 +5,6 @@ or polars table and a nested list all pass here, and nothing is paid for a libra
 """
 
 import datetime
-import math
 import numbers
 from typing import Any
 
@@ -118,27 +117,6 @@ def unit_range(array: np.ndarray, what: str = "x") -> np.ndarray:
     with np.errstate(over="ignore"):
         values = array.astype(np.float32, copy=False)
     return values / np.float32(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else values
-
-
-def aligned(array: np.ndarray) -> np.ndarray:
-    """The array at an address divisible by 64, copied only if it is not: JAX on a CPU then works on it without a slower copy of its own.
-
-    >>> aligned(np.ones((2, 3), np.float32)).ctypes.data % 64
-    0
-    """
-    if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
-        return array
-    copy = room(array.shape, array.dtype)
-    copy[...] = array
-    return copy
-
-
-def room(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array at an address divisible by 64, its numbers as memory had them."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 64, np.uint8)
-    begin = -memory.ctypes.data % 64
-    return memory[begin:begin + size].view(dtype).reshape(shape)
 
 
 def is_frame(value: Any) -> bool:

@@ -163,7 +163,7 @@ class Trace:
     def __init__(self, passed: Passed, params: Tree, visits: Sequence[Visit], targets: np.ndarray | None,
                  again: Callable[[int], Trace], learning_rate: float | None):
         self.params, self.targets, self.learning_rate = params, targets, learning_rate
-        self._passed, self._again = passed, again
+        self._passed, self._again = jax.block_until_ready(passed), again    # the weights that it reads may change from now on
         self._kinds: dict[str, Layer] = {}      # in the order in which they were run, which the compiled pass does not keep
         for visit in visits:
             self._kinds[unused(visit.path, self._kinds)] = visit.layer

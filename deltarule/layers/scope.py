@@ -14,6 +14,7 @@ import numpy as np
 
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.ops import noise
+from deltarule.ops.sharing import aligned
 
 Array = Any     # a jax.Array, a NumPy array or a tracer
 Tree = dict[str, Any]   # nested dicts of arrays: {"dense_1": {"weights": ..., "bias": ...}}
@@ -235,7 +236,7 @@ def draw(plans: dict[str, tuple[Initializer, tuple[int, ...]]], seed: int, dtype
         value = np.asarray(init(rng, shape), dtype)
         if value.shape != shape:
             raise ShapeError(f"the initializer of {path} returned shape {value.shape}, expected {shape}")
-        _put(tree, tuple(path.split("/")), value)
+        _put(tree, tuple(path.split("/")), aligned(value))
     return tree
 
 

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deltarule.data.arrays import aligned
 from deltarule.errors import DeltaruleError
 from deltarule.layers.scope import Array, Tree, path_number
 from deltarule.ops.compiling import give_back
-from deltarule.ops.sharing import Shared, shared
+from deltarule.ops.sharing import Shared, aligned, shared
 from deltarule.training.diagnosis import diverged
 from deltarule.training.epochs import Rows, Standing, Stopping, Watched, advance, key_of, start, take
 from deltarule.training.history import History

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deltarule.data.arrays import aligned
 from deltarule.errors import DivergenceError
 from deltarule.layers.scope import Array, Tree
 from deltarule.ops.compiling import compiled
+from deltarule.ops.sharing import aligned
 from deltarule.training.diagnosis import diverged
 from deltarule.training.epochs import Rows, Standing, Stopping, Watched, beginning, finish_epoch, one_step, take
 from deltarule.training.fit import (

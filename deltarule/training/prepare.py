@@ -8,12 +8,13 @@ import jax
 import numpy as np
 
 from deltarule.augment import Mixup
-from deltarule.data.arrays import all_finite, as_array, as_features, room
+from deltarule.data.arrays import all_finite, as_array, as_features
 from deltarule.data.splitting import random_rows, stratified_rows
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.layers.parts import Part
 from deltarule.losses import Loss, Output, name_of
 from deltarule.ops.noise import step_key
+from deltarule.ops.sharing import room
 from deltarule.spec import to_json
 from deltarule.training.epochs import Rows, Watched
 from deltarule.training.fit import stream
