@@ -15,7 +15,7 @@ from deltarule import kernels, textbook
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.scope import flatten
 from deltarule.ops import convolution as ops
-from deltarule.ops.activated import convolve_activated
+from deltarule.ops.activated import ACTIVATIONS, convolve_activated
 from deltarule.ops.compiling import QUICK
 
 LAYERS = {1: dr.Conv1D, 2: dr.Conv2D, 3: dr.Conv3D}
@@ -103,8 +103,8 @@ def test_other_platforms_use_their_own_convolution():
 
 @pytest.mark.parametrize(("space", "kernel", "dtype"), [((7, 5), (3, 2), "float32"), ((11,), (3,), "float32"), ((7, 5), (3, 2), "float64"),
                                                         ((3, 4, 5), (2, 1, 3), "float32")], ids=str)
-@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
-def test_bias_and_relu_in_one_pass_are_those_apart(space, kernel, dtype, relu):
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_bias_and_activation_in_one_pass_are_those_apart(space, kernel, dtype, activation):
     """Values, gradients by x, K and b, and the second derivative."""
     axes = len(space)
     at = ops.Windows(space, kernel, (2,) * axes, ((1, 0),) * axes, (1,) * axes, 1)
@@ -113,12 +113,12 @@ def test_bias_and_relu_in_one_pass_are_those_apart(space, kernel, dtype, relu):
         b = jnp.asarray([0.3, -0.2, 0.1], dtype)
 
         def together(x, K, b):
-            return convolve_activated(x, K, b, at.stride, at.padding, at.dilation, relu)
+            return convolve_activated(x, K, b, at.stride, at.padding, at.dilation, activation)
 
         def apart(x, K, b):
             y = ops._xla(x, K, at)
             a = y + jnp.broadcast_to(b, y.shape)
-            return jnp.maximum(a, 0) if relu else a
+            return {"linear": a, "relu": jnp.maximum(a, 0), "tanh": jnp.tanh(a)}[activation]
 
         def everything(x, K, b, h):
             def energy(x, K, b):

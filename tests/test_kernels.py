@@ -111,7 +111,7 @@ def expect_the_textbooks(case, bias, relu, seed=0):
     expected = textbook.convolve_backward(x, K, delta, **said)
 
     x32, K32, b32, h32, d32 = single(x, K, b, h, dh)
-    found, which = kernels.forward(x32, K32, b32, case.geometry, relu)
+    found, which, _ = kernels.forward(x32, K32, b32, case.geometry, "relu" if relu else "linear")
     np.testing.assert_array_equal(found, h)
     kept = h32 if relu and not pooled else None, which if pooled else None
     dx, dK, db = kernels.backward(x32, K32, *kept, d32, case.geometry, bias)
@@ -169,7 +169,7 @@ def test_members_of_an_ensemble_one_after_the_other():
                            rng.normal(size=(3, case.F)))
 
     def both(K, b):
-        h, which = kernels.forward(x32, K, b, case.geometry, True)
+        h, which, _ = kernels.forward(x32, K, b, case.geometry, "relu")
         return h, *kernels.backward(x32, K, None, which, h, case.geometry)
 
     together = jax.jit(jax.vmap(both))(K32, b32)
@@ -187,7 +187,7 @@ def test_inside_a_compiled_loop_with_many_threads_at_work():
     @jax.jit
     def many(K):
         def step(K, _):
-            h, which = kernels.forward(x32, K, b32, case.geometry, True)
+            h, which, _ = kernels.forward(x32, K, b32, case.geometry, "relu")
             _, dK, _ = kernels.backward(x32, None, None, which, h, case.geometry)
             return K - 1e-5 * dK, jnp.sum(h)
         return jax.lax.scan(step, K, None, length=200)

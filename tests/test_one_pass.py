@@ -138,8 +138,10 @@ def test_what_is_not_finite_comes_through_as_in_the_form_apart(value, place, mon
     def everything():
         one = jnp.asarray(x[..., 2:])
         at = (1, 1), ((0, 0), (0, 0)), (1, 1)
-        yield activated.convolve_activated(one, jnp.asarray(K), None, *at, relu=True)
-        yield activated.convolve_activated(one, jnp.asarray(K), None, *at, relu=True, pool=(3, 3))
+        yield activated.convolve_activated(one, jnp.asarray(K), None, *at, "relu")
+        yield activated.convolve_activated(one, jnp.asarray(K), None, *at, "relu", (3, 3))
+        yield activated.convolve_activated(one, jnp.asarray(K), None, *at, "tanh", (3, 3))
+        yield activated.convolve_activated(one, jnp.asarray(K), None, *at, "tanh", (3, 3), True)
         yield max_pool(one, window)
         yield average_pool(one, window)
         for relu, added in ((False, None), (True, None), (True, jnp.asarray(plus))):
@@ -150,7 +152,7 @@ def test_what_is_not_finite_comes_through_as_in_the_form_apart(value, place, mon
     for mine, apart in zip(found, everything(), strict=True):
         np.testing.assert_allclose(mine, apart, rtol=1e-5, atol=1e-5)
         assert np.isnan(mine).any() or not np.isnan(value)
-    assert np.isnan(found[1]).sum() == np.isnan(found[2]).sum() == np.isnan(found[3]).sum() == (1 if np.isnan(value) else 0)
+    assert [np.isnan(found[i]).sum() for i in (1, 2, 3, 4, 5)] == [int(np.isnan(value))] * 5
 
 
 def test_members_of_an_ensemble_and_the_same_bits_every_time():
@@ -158,7 +160,7 @@ def test_members_of_an_ensemble_and_the_same_bits_every_time():
     K, gamma = jnp.asarray(RNG.normal(size=(3, 3, 3, 3, 6)), "float32"), jnp.asarray(RNG.normal(size=(3, 6)), "float32")
 
     def energy(K, gamma):
-        h = activated.convolve_activated(x, K, None, (1, 1), ((1, 1), (0, 1)), (1, 1), True, (2, 2))
+        h = activated.convolve_activated(x, K, None, (1, 1), ((1, 1), (0, 1)), (1, 1), "relu", (2, 2))
         y, _, _ = normalization.batch_norm(h, gamma, jnp.zeros(6), None, 1e-5, True)
         return jnp.sum(jnp.sin(average_pool(max_pool(y, (Window(3, 1, 1, 1), Window(2, 1))), (Window(2, 2), Window(2, 2)))))
 
@@ -173,22 +175,44 @@ def test_members_of_an_ensemble_and_the_same_bits_every_time():
             np.testing.assert_allclose(member[i], own, rtol=1e-5, atol=1e-5 * np.abs(own).max())
 
 
-@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
-def test_second_derivatives_of_a_pooled_convolution(relu):
-    at = Windows((7, 8), (3, 2), (1, 2), ((1, 0), (0, 1)), (1, 1), 1)
-    x, K, b = (jnp.asarray(RNG.normal(size=size), "float32") for size in ((2, 7, 8, 3), (3, 2, 3, 4), (4,)))
+BEHIND = {
+    "a window after the other, and a rest": (Windows((7, 8), (3, 2), (1, 2), ((1, 0), (0, 1)), (1, 1), 1), 3, 4, (2, 3)),
+    "pairs of outputs": (Windows((9, 7), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1), 9, 17, (2, 2)),
+    "three rows at once": (Windows((7, 9), (3, 3), (1, 1), ((0, 0), (1, 0)), (1, 1), 1), 8, 11, (2, 2)),
+    "one channel": (Windows((9, 11), (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1), 1, 6, (2, 2)),
+    "a sequence": (Windows((14,), (3,), (1,), ((1, 1),), (1,), 1), 2, 5, (3,)),
+    "no pooling": (Windows((5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1), 2, 18, None),
+}
 
-    def together(x, K, b):
-        return jnp.sum(jnp.sin(activated.convolve_activated(x, K, b, at.stride, at.padding, at.dilation, relu, (2, 2))))
 
-    found = second(together, x, K, b)
-    expected = second(lambda x, K, b: jnp.sum(jnp.sin(activated._apart(x, K, b, at, relu, (2, 2)))), x, K, b)
-    for mine, apart in zip(found, expected, strict=True):
-        close(mine, apart, 1e-4)
+@pytest.mark.parametrize("average", [False, True], ids=["largest", "means"])
+@pytest.mark.parametrize("activation", activated.ACTIVATIONS)
+@pytest.mark.parametrize("case", BEHIND.values(), ids=BEHIND)
+def test_what_follows_a_convolution_is_the_equation_as_it_stands(case, activation, average):
+    """In float64: the values, the first derivatives, with no dL/dx and no bias as well, and the second."""
+    at, C, F, pool = case
+    values = [RNG.normal(size=size) for size in ((2, *at.space, C), (*at.kernel, C, F), (F,))]
+
+    def everything(form, dtype):
+        def energy(x, K, b):
+            return jnp.sum(jnp.sin(form(x, K, b)))
+
+        given = [jnp.asarray(value, dtype) for value in values]
+        return (form(*given), form(*given[:2], None), *jax.grad(energy, (0, 1, 2))(*given), *jax.grad(energy, (1, 2))(*given),
+                *jax.grad(energy, (0, 1))(*given[:2], None), *second(energy, *given))
+
+    found = everything(lambda x, K, b: activated.convolve_activated(x, K, b, at.stride, at.padding, at.dilation, activation, pool,
+                                                                    average), "float32")
+    with jax.enable_x64(True):
+        behind = activated.Behind(activation, pool or (1,) * len(at.space), average)
+        expected = everything(lambda x, K, b: activated._apart(x, K, b, at, behind), "float64")
+    for number, (mine, right) in enumerate(zip(found, expected, strict=True)):
+        close(mine, right, 1e-5 if number < 9 else 1e-4)
 
 
 def images():
-    return dr.Network([dr.Conv2D(6, 3, "relu", padding="same"), dr.MaxPool2D(2), dr.Conv2D(5, 3, use_bias=False), dr.BatchNorm(),
+    return dr.Network([dr.Conv2D(6, 3, "relu", padding="same"), dr.MaxPool2D(2), dr.Conv2D(5, 3, "tanh", padding="same"),
+                       dr.AveragePool2D((1, 2)), dr.Conv2D(5, 3, use_bias=False, padding=((0, 0), 1)), dr.BatchNorm(),
                        dr.Activation("relu"), dr.Residual([dr.Conv2D(5, 3, padding="same"), dr.BatchNorm()]), dr.Activation("relu"),
                        dr.Conv2D(4, 1, "relu"), dr.MaxPool2D(3, stride=2, padding="same"), dr.Flatten(), dr.Dense(3, "softmax")],
                       (11, 12, 2), seed=1)
@@ -220,12 +244,12 @@ def test_joined_layers_do_what_they_do_apart(convolutions, monkeypatch):
 
     del convolutions[:]
     joined = everything()
-    assert convolutions == [(2, 2), None, None, None] * 2       # windows that overlap or stand in the padding have a pass of their own
+    assert convolutions == [(2, 2), (1, 2), None, None, None] * 2     # windows that overlap or are padded have a pass of their own
     monkeypatch.setattr(Scope, "joinable", False)
     monkeypatch.setattr(native, "runs", lambda dtype: False)
     del convolutions[:]
     apart = everything()
-    assert convolutions == [None] * 8
+    assert convolutions == [None] * 10
     assert set(joined) == set(apart) >= {*flatten(net.params), *flatten(net.state)}
     for name, value in joined.items():
         close(value, apart[name], 1e-4)

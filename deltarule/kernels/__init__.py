@@ -5,6 +5,7 @@ from deltarule.kernels.attention import attention_forward as attention_forward
 from deltarule.kernels.attention import attention_onward as attention_onward
 from deltarule.kernels.building import DENSE as DENSE
 from deltarule.kernels.building import kernels as kernels
+from deltarule.kernels.convolution import ACTIVATIONS as ACTIVATIONS
 from deltarule.kernels.convolution import WINDOW as WINDOW
 from deltarule.kernels.convolution import Geometry as Geometry
 from deltarule.kernels.convolution import backward as backward
@@ -23,6 +24,6 @@ from deltarule.kernels.rows import layer_norm_backward as layer_norm_backward
 from deltarule.kernels.rows import layer_norm_forward as layer_norm_forward
 from deltarule.kernels.taking import take_rows as take_rows
 
-__all__ = ["DENSE", "WINDOW", "Geometry", "PoolGeometry", "attention_backward", "attention_forward", "attention_onward", "backward",
-           "forward", "gelu_backward", "gelu_forward", "kernels", "layer_norm_backward", "layer_norm_forward", "multiply_adds",
+__all__ = ["ACTIVATIONS", "DENSE", "WINDOW", "Geometry", "PoolGeometry", "attention_backward", "attention_forward", "attention_onward",
+           "backward", "forward", "gelu_backward", "gelu_forward", "kernels", "layer_norm_backward", "layer_norm_forward", "multiply_adds",
            "norm_backward", "norm_forward", "pool_backward", "pool_forward", "recurrent_backward", "recurrent_forward", "take_rows"]

@@ -7,7 +7,8 @@
 // All three are the same product in registers: values of x or delta, each times some vectors of L numbers. No matrix of patches is
 // built. Rows outside the image are left out of the sums; only columns are filled up with zeros, in a copy of one image, in the cache.
 // Kernels 3 or 5 columns wide that move by one pixel take fewer products (winograd.h).
-// The ReLU and a max pooling that follow are done while the rows are still in the cache, and undone where the errors come back.
+// The ReLU or tanh and a pooling that follow are done while the rows are still in the cache, and undone where the errors come back.
+#include "behind.h"
 #include "winograd.h"
 
 // ------------------------------------------------------------------------------------------------ one image, forward
@@ -39,62 +40,41 @@ static Range inside(const Shape& s, int64_t p) {
   return {std::max<int64_t>(0, -below(-from, s.dh)), std::min(s.kh, below(s.H - 1 + from, s.dh) + 1)};
 }
 
-// Where the values of a pooled window lie, seen from its first, in rows `row` and pixels `pixel` apart.
-static std::vector<int64_t> window_of(const Shape& s, int64_t row, int64_t pixel) {
-  std::vector<int64_t> places;
-  for (int64_t r = 0; r < s.ph; ++r)
-    for (int64_t c = 0; c < s.pw; ++c) places.push_back(r * row + c * pixel);
-  return places;
-}
-
-// Rows of outputs become one: y the largest value of each window, `which` its number, or 255 where a ReLU is off.
-static void pool(const Shape& s, const std::vector<int64_t>& window, const float* rows, int64_t Fp, bool relu, float* y, uint8_t* which) {
-  for (int64_t q = 0; q < s.Q / s.pw; ++q, rows += s.pw * Fp, y += s.F, which += s.F)
-    for (int64_t f = 0; f < Fp; f += L) {
-      vec best = load(rows + f);
-      ints first = {};
-      for (size_t o = 1; o < window.size(); ++o) {
-        const vec value = load(rows + window[o] + f);
-        const ints more = (value > best) | (value != value);
-        best = more ? value : best;
-        first = more ? ints{} + (int32_t)o : first;
-      }
-      if (relu) {
-        first = best <= 0 ? ints{} + 255 : first;
-        best = relu_of(best);
-      }
-      store(y + f, best, s.F - f);
-      store_bytes(which + f, first, s.F - f);
-    }
-}
-
-static ffi::Error forward(ffi::ThreadPool pool_of_threads, In x, In K, In b, Out y, OutBytes which, Numbers geometry, bool relu) {
+// `whole`: what is averaged, where the way back needs it; else empty.
+static ffi::Error forward(ffi::ThreadPool pool_of_threads, In x, In K, In b, Out y, OutBytes which, Out whole, Numbers geometry,
+                          int64_t activation, bool averages) {
   const Shape s = shape_of(geometry);
+  const bool keeps = whole->element_count() > 0, early = !s.pooled() || averages;       // g is taken before the pooling
   const Columns columns(s);
   const int64_t Fp = full(s.F), row = columns.row(), pixels = s.H * s.W * s.C, P = s.P / s.ph, out = P * (s.Q / s.pw) * s.F;
+  const int64_t pixel = s.pooled() && !keeps ? Fp : s.F;
   std::vector<float> weights(Fp == s.F ? 0 : s.taps() * s.C * Fp, 0.f), bias(Fp, 0.f);
   for (int64_t k = 0; Fp != s.F && k < s.taps() * s.C; ++k) std::memcpy(&weights[k * Fp], K.typed_data() + k * s.F, s.F * sizeof(float));
   std::memcpy(bias.data(), b.typed_data(), b.element_count() * sizeof(float));
   std::vector<Tap> taps;
   for (int64_t i = 0; i < s.kh; ++i)
     for (int64_t j = 0; j < s.kw; ++j) taps.push_back({i * s.dh * row + j * s.dw * s.C, (i * s.kw + j) * s.C * Fp});
-  const Line t = {s.sw * s.C, s.pooled() ? Fp : s.F, s.C, s.pooled() ? Fp : s.F, Fp, s.sw == 1 && s.dw == 1 ? s.kw : 1,
-                  Fp == s.F ? K.typed_data() : weights.data(), bias.data(),
-                  relu && !s.pooled()};
-  const std::vector<int64_t> window = window_of(s, s.Q * Fp, Fp);
+  const Line t = {s.sw * s.C, pixel, s.C, pixel, Fp, s.sw == 1 && s.dw == 1 ? s.kw : 1, Fp == s.F ? K.typed_data() : weights.data(),
+                  bias.data(), activation == RELU && early};
+  const std::vector<int64_t> window = window_of(s, s.Q * pixel, pixel);
   const std::unique_ptr<Winograd> winograd(Winograd::pays(s) ? new Winograd(s.kh, s.kw, s.C, Fp, s.Q) : nullptr);
   if (winograd) winograd->take(t.K);
   in_parts(pool_of_threads, s.n, std::min(s.n, 8 * pool_of_threads.num_threads()), [&](int64_t, int64_t m, int64_t end) {
-    std::vector<float> room(winograd ? 0 : columns.size(), 0.f), sums, rows(s.pooled() ? s.ph * s.Q * Fp : 0);
+    std::vector<float> room(winograd ? 0 : columns.size(), 0.f), sums, rows(s.pooled() && !keeps ? s.ph * s.Q * Fp : 0);
     for (; m < end; ++m) {
       const float* from = x.typed_data() + m * pixels;
       float* to = y->typed_data() + m * out;
-      auto row_at = [&](int64_t p) { return s.pooled() ? &rows[p % s.ph * s.Q * Fp] : to + p * s.Q * s.F; };
+      float* all = keeps ? whole->typed_data() + m * s.P * s.Q * s.F : s.pooled() ? nullptr : to;
+      auto row_at = [&](int64_t p) { return all ? all + p * s.Q * s.F : &rows[p % s.ph * s.Q * Fp]; };
+      if (keeps) std::memset(all + P * s.ph * s.Q * s.F, 0, (s.P - P * s.ph) * s.Q * s.F * sizeof(float));
       auto done = [&](int64_t p) {
         if (m + 1 < end) fetch(from + pixels, pixels, p, P * s.ph);
+        if (activation == TANH && early) bend(row_at(p), s.Q * s.F);
         if (!s.pooled() || p % s.ph != s.ph - 1) return;
         const int64_t at = p / s.ph * (s.Q / s.pw) * s.F;
-        pool(s, window, rows.data(), Fp, relu, to + at, which->typed_data() + m * out + at);
+        if (averages) return average(s, window, row_at(p + 1 - s.ph), pixel, to + at);
+        pool(s, window, rows.data(), Fp, activation == RELU, to + at, which->typed_data() + m * out + at);
+        if (activation == TANH) bend(to + at, s.Q / s.pw * s.F);
       };
       if (winograd) {
         winograd->run({from, s.W * s.C, s.C, s.H, s.W, s.C}, s.top, s.left, P * s.ph, room, sums,
@@ -108,7 +88,7 @@ static ffi::Error forward(ffi::ThreadPool pool_of_threads, In x, In K, In b, Out
       for (int64_t p = 0; p < P * s.ph; ++p) {
         const Range i = inside(s, p);
         row_of(t, taps.data() + i.first * s.kw, taps.data() + std::max(i.first, i.end) * s.kw, image + (p * s.sh - s.top) * row, row_at(p),
-               s.pooled() ? s.Q / s.pw * s.pw : s.Q);
+               s.pooled() && !keeps ? s.Q / s.pw * s.pw : s.Q);
         done(p);
       }
     }
@@ -118,43 +98,7 @@ static ffi::Error forward(ffi::ThreadPool pool_of_threads, In x, In K, In b, Out
 
 // ------------------------------------------------------------------------------------------------ one image, backward
 
-// delta (P, width, Fp): the errors of the pre-activations of one image, with `left` columns of zeros before them and enough behind.
-struct Errors {
-  int64_t left, width, Fp;
-  explicit Errors(const Shape& s) : left(std::max<int64_t>(0, -below(s.left - (s.kw - 1) * s.dw, s.sw))),
-                                    width(left + std::max(s.Q, below(s.W - 1 + s.left, s.sw) + 1)), Fp(full(s.F)) {}
-  int64_t row() const { return width * Fp; }
-};
-
-// From dL/dh (P, Q, F): zero where the ReLU was off.
-static void errors_of(const Shape& s, const Errors& e, const float* dh, const float* h, float* delta) {
-  for (int64_t p = 0; p < s.P; ++p)
-    for (int64_t q = 0; q < s.Q; ++q) {
-      const int64_t at = (p * s.Q + q) * s.F;
-      float* to = delta + p * e.row() + (e.left + q) * e.Fp;
-      for (int64_t f = 0; f < s.F; f += L) {
-        vec value = load(dh + at + f, s.F - f);
-        if (h) value = load(h + at + f, s.F - f) > 0 ? value : vec{};
-        store(to + f, value);
-      }
-    }
-}
-
-// From dL/dh of the pooled outputs (P / ph, Q / pw, F): each goes to the value of its window that was the largest.
-static void errors_of_pooled(const Shape& s, const Errors& e, const std::vector<int64_t>& window, const float* dh, const uint8_t* which,
-                             float* delta) {
-  for (int64_t p = 0; p < s.P / s.ph; ++p)
-    for (int64_t q = 0; q < s.Q / s.pw; ++q, dh += s.F, which += s.F) {
-      float* to = delta + p * s.ph * e.row() + (e.left + q * s.pw) * e.Fp;
-      for (int64_t f = 0; f < s.F; f += L) {
-        const vec value = load(dh + f, s.F - f);
-        const ints first = load_bytes(which + f, s.F - f);
-        for (size_t o = 0; o < window.size(); ++o) store(to + window[o] + f, first == (int32_t)o ? value : vec{});
-      }
-    }
-}
-
-// The same for images of one channel: all KH x KW places of the kernel at once, rows of x `row` apart.
+// dK of images of one channel: all KH x KW places of the kernel at once, rows of x `row` apart.
 template <int KH, int KW, int V>
 static void weigh_whole(const Sum& t, int64_t row, const float* x, const float* delta, float* dK) {
   vec acc[KH * KW][V] = {};
@@ -297,13 +241,15 @@ struct Painted {
   }
 };
 
-// What is not wanted is not touched: x serves dK alone, K serves dx alone, h serves the ReLU alone, `which` pooling alone, and may be empty.
-static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which, In dh, Out dx, Out dK, Out db, Numbers geometry) {
+// What is not wanted is not touched: x serves dK alone, K serves dx alone, h the activation alone (what was averaged, or the outputs), `which`
+// the pooling of the largest alone, and may be empty.
+static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which, In dh, Out dx, Out dK, Out db, Numbers geometry,
+                           int64_t activation, bool averages) {
   const Shape s = shape_of(geometry);
   const Columns columns(s);
   const Errors e(s);
-  const bool wants_dx = dx->element_count() > 0, wants_dK = dK->element_count() > 0, relu = h.element_count() > 0;
-  const int64_t Cp = full(s.C), out = (s.P / s.ph) * (s.Q / s.pw) * s.F;
+  const bool wants_dx = dx->element_count() > 0, wants_dK = dK->element_count() > 0;
+  const int64_t Cp = full(s.C), out = (s.P / s.ph) * (s.Q / s.pw) * s.F, known = (int64_t)h.element_count() / std::max<int64_t>(1, s.n);
   const bool paints = wants_dx && Painted::pays(s), turns = wants_dx && !paints, fast = Winograd::pays(s);
   const std::unique_ptr<Painted> painted(paints ? new Painted(s, K.typed_data()) : nullptr);
   std::vector<float> turned(turns ? s.taps() * s.F * Cp : 0, 0.f);
@@ -315,7 +261,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
   if (turns && fast) back.take(turned.data());
   const Line t = {e.Fp, s.sw * s.C, s.F, s.C, Cp, s.sw == 1 && s.dw == 1 ? s.kw : 1, turned.data(), nullptr, false};
   const std::vector<int64_t> window = window_of(s, e.row(), e.Fp);
-  const bool ready = !relu && !s.pooled() && e.Fp == s.F && e.width == s.Q;     // dh can be taken as it is
+  const bool ready = known == 0 && !s.pooled() && e.Fp == s.F && e.width == s.Q;     // dh can be taken as it is
   const int64_t parts = std::clamp<int64_t>(s.n, 1, pool.num_threads() * 2), places = fast ? s.kh * there.points : s.taps();
   const int64_t size = wants_dK ? (places * s.C + 1) * e.Fp : 0;      // dK, then db
   std::vector<float> sums(parts * size, 0.f);
@@ -325,8 +271,10 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
     std::vector<float> rows(paints ? s.kh * s.Q * painted->wide + L : 0);
     for (; m < end; ++m) {
       const float *errors = dh.typed_data() + m * out, *delta = ready ? errors : own.data();
-      if (s.pooled()) errors_of_pooled(s, e, window, errors, which.typed_data() + m * out, own.data());
-      else if (!ready) errors_of(s, e, errors, relu ? h.typed_data() + m * out : nullptr, own.data());
+      const float* here = known ? h.typed_data() + m * known : nullptr;
+      if (s.pooled() && averages) errors_of_averages(s, e, errors, here, activation, own.data());
+      else if (s.pooled()) errors_of_pooled(s, e, window, errors, here, activation, which.typed_data() + m * out, own.data());
+      else if (!ready) errors_of(s, e, errors, here, activation, own.data());
       if (wants_dK) {
         float* mine = &sums[part * size];
         const float* image = x.typed_data() + m * pixels;
@@ -344,7 +292,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
           if (m + 1 == end || patch.t + patch.count < back.tiles) return;
           fetch(errors + out, out, u, s.H);
           if (wants_dK) fetch(x.typed_data() + (m + 1) * pixels, pixels, u, s.H);
-          if (relu) fetch(h.typed_data() + (m + 1) * out, out, u, s.H);
+          if (known) fetch(here + known, known, u, s.H);
         });
     }
   });
@@ -361,6 +309,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
 
 #define FFI ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
 XLA_FFI_DEFINE_HANDLER_SYMBOL(conv_forward, forward, FFI.Arg<In>().Arg<In>().Arg<In>().Ret<ffi::Buffer<ffi::F32>>()
-    .Ret<ffi::Buffer<ffi::U8>>().Attr<Numbers>("geometry").Attr<bool>("relu"));
+    .Ret<ffi::Buffer<ffi::U8>>().Ret<ffi::Buffer<ffi::F32>>().Attr<Numbers>("geometry").Attr<int64_t>("activation").Attr<bool>("averages"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(conv_backward, backward, FFI.Arg<In>().Arg<In>().Arg<In>().Arg<InBytes>().Arg<In>()
-    .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Attr<Numbers>("geometry"));
+    .Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Ret<ffi::Buffer<ffi::F32>>().Attr<Numbers>("geometry")
+    .Attr<int64_t>("activation").Attr<bool>("averages"));

@@ -5,31 +5,13 @@
 // The states of one sequence never meet those of another: each thread takes some of the sequences through all their steps. A step is one
 // product of [h_(t-1), x_t] with the weights, whose sums stay in registers until the gates have been worked out of them. The weights of the
 // gates i, f, o (r, z) come halved: sigmoid(a) = (1 + tanh(a / 2)) / 2.
-#include "vectors.h"
+#include "functions.h"
 
 constexpr int64_t SMALL = 1 << 17;      // multiply-adds of a call that one thread does as quickly as two
 
 struct Sizes { int64_t n, T, I, u, G; };       // x (n, T, I), h (n, T, u), G gates side by side
 
 // ---------------------------------------------------------------- numbers
-
-static inline vec all(float value) { return value - vec{}; }
-
-// tanh(x) = E / (E + 2), E = exp(2 x) - 1 = 2^k (exp(r) - 1) + 2^k - 1 with 2 x = k ln 2 + r, the exponential by its series. From 9.1 on
-// tanh is 1 in single precision. What is not a number stays so.
-static inline vec tanh_of(vec x) {
-  const vec end = all(9.1f);
-  x = x > end ? end : x;
-  x = x < -end ? -end : x;
-  const vec magic = all(12582912.f), shifted = x * (2 * 1.44269504f) + magic, k = shifted - magic;
-  const vec r = (2 * x - k * 0.693145752f) - k * 1.42860677e-6f;      // ln 2 in two parts
-  vec q = r * (1 / 5040.f) + 1 / 720.f;
-  q = q * r + 1 / 120.f, q = q * r + 1 / 24.f, q = q * r + 1 / 6.f, q = q * r + 0.5f;
-  q = q * r * r + r;
-  const vec power = (vec)(((ints)shifted - (ints)magic + 127) << 23);
-  const vec E = power * q + (power - 1.f);
-  return E / (E + 2.f);
-}
 
 enum Kind { TANH, SIGMOID, RELU, LINEAR, LSTM, GRU };
 
@@ -46,8 +28,8 @@ static inline vec slope_of(int64_t kind, vec h) {       // g'(a), from h = g(a)
   switch (kind) {
     case TANH: return 1.f - h * h;
     case SIGMOID: return h * (1.f - h);
-    case RELU: return h > 0 ? all(1.f) : vec{};
-    default: return all(1.f);
+    case RELU: return h > 0 ? each(1.f) : vec{};
+    default: return each(1.f);
   }
 }
 
@@ -60,7 +42,7 @@ static inline void multiply(vec (&acc)[R][V], const float* A, int64_t stride, in
     vec B[V];
     for (int v = 0; v < V; ++v) B[v] = load(panel + v * L);
     for (int r = 0; r < R; ++r) {
-      const vec a = all(A[r * stride + k]);
+      const vec a = each(A[r * stride + k]);
       for (int v = 0; v < V; ++v) acc[r][v] += a * B[v];
     }
   }

@@ -13,8 +13,9 @@ from deltarule.layers.layer import Layer
 from deltarule.layers.pooling import WindowPool
 from deltarule.layers.scope import Array, Initializer, Scope
 from deltarule.layers.space import Sides, check_images_of, each, same_sides, sides, tuples, whole
-from deltarule.ops.activated import convolve_activated
+from deltarule.ops.activated import ACTIVATIONS, convolve_activated
 from deltarule.ops.convolution import Windows, convolve, convolve_transposed
+from deltarule.ops.pooling import average_pool
 from deltarule.spec import nearest, register
 
 _PADDINGS = ("valid", "same", "full")
@@ -68,20 +69,20 @@ class Convolution(Layer):
         return activate(self.activation, _biased(self, convolve(x, K, at.stride, at.padding, at.dilation, self.groups), scope), scope)
 
     def joined(self, x: Array, scope: Scope, after: Layer) -> Array | None:
-        """What a max pooling behind this layer makes of h, in the same pass over the images; None for other layers."""
+        """What a pooling behind this layer makes of h, in the same pass over the images; None for other layers."""
         if not (self._in_one_pass and isinstance(after, WindowPool)):
             return None
         output = Windows(x.shape[1:-1], *self._settings(x.shape[1:-1])).output
         windows = after.side_by_side(output)
-        return None if windows is None else self._activated(x, scope, windows)
+        return None if windows is None else self._activated(x, scope, windows, type(after).pool is average_pool)
 
     @property
     def _in_one_pass(self) -> bool:
-        return self.groups == 1 and self.activation in ("linear", "relu")
+        return self.groups == 1 and self.activation in ACTIVATIONS
 
-    def _activated(self, x: Array, scope: Scope, pool: tuple[int, ...] | None = None) -> Array:
+    def _activated(self, x: Array, scope: Scope, pool: tuple[int, ...] | None = None, average: bool = False) -> Array:
         x, K, at = self._placed(x, scope)
-        h = convolve_activated(x, K, self._bias(scope), at.stride, at.padding, at.dilation, self.activation == "relu", pool)
+        h = convolve_activated(x, K, self._bias(scope), at.stride, at.padding, at.dilation, self.activation, pool, average)
         return scope.linked(h, h, self.activation)
 
     def _bias(self, scope: Scope) -> Array | None:

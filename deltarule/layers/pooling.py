@@ -66,8 +66,8 @@ class WindowPool(Layer):
         return tuple(self._window(*axis) for axis in zip(space, sizes, strides, padding, strict=True))
 
     def side_by_side(self, space: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Sizes of the windows of a max pooling without padding whose windows follow each other without a gap; None for any other."""
-        known = type(self).__call__ is WindowPool.__call__ and type(self).pool is max_pool and len(space) == self.axes
+        """Sizes of the windows of a pooling without padding whose windows follow each other without a gap; None for any other."""
+        known = type(self).__call__ is WindowPool.__call__ and type(self).pool in (max_pool, average_pool) and len(space) == self.axes
         windows = self.windows(space) if known else ()
         plain = windows and all(window == Window(window.size, window.size) for window in windows)
         return tuple(window.size for window in windows) if plain else None

@@ -24,14 +24,15 @@ def runs(dtype: Any) -> bool:
     return bool(dtype == jnp.float32 and jax.default_backend() == "cpu" and kernels.kernels().ready)
 
 
-def maps(x: jax.Array, K: jax.Array, at: Any, b: jax.Array | None = None, relu: bool = False,
-         pool: tuple[int, ...] = ()) -> tuple[jax.Array, jax.Array]:
-    """h = g(convolution of x with K + b), g the identity or ReLU, pooled: (n, *space, C), (*kernel, C, F), (F,) to (n, *output, F).
+def maps(x: jax.Array, K: jax.Array, at: Any, b: jax.Array | None = None, activation: str = "linear", pool: tuple[int, ...] = (),
+         average: bool = False) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """h = g(convolution of x with K + b), pooled: (n, *space, C), (*kernel, C, F), (F,) to (n, *output, F).
 
-    And which value of each pooled window was the largest, empty where nothing is pooled.
+    And which value of each pooled window was the largest, and what was averaged, if g has a slope; empty where there is no such thing.
     """
-    h, which = kernels.forward(_wide(x, 1), _wide(K, 0), b, _geometry(at, pool), relu)
-    return _narrow(h, at), _narrow(which, at) if max(pool, default=1) > 1 else which
+    h, which, whole = kernels.forward(_wide(x, 1), _wide(K, 0), b, _geometry(at, pool), activation, average)
+    which, whole = (_narrow(kept, at) if kept.size else kept for kept in (which, whole))
+    return _narrow(h, at), which, whole
 
 
 def inputs(y: jax.Array, K: jax.Array, at: Any) -> jax.Array:
@@ -46,13 +47,15 @@ def kernel(x: jax.Array, y: jax.Array, at: Any) -> jax.Array:
 
 
 def gradients(x: jax.Array, K: jax.Array | None, h: jax.Array | None, which: jax.Array | None, dh: jax.Array, at: Any,
-              pool: tuple[int, ...] = (), biased: bool = True) -> tuple[jax.Array | None, jax.Array, jax.Array | None]:
-    """dL/dx (None without K), dL/dK and dL/db (None unless biased) of `maps` from dL/dh; `h` where there was a ReLU, `which` where
-    there was pooling.
+              pool: tuple[int, ...] = (), biased: bool = True, activation: str = "relu",
+              average: bool = False) -> tuple[jax.Array | None, jax.Array, jax.Array | None]:
+    """dL/dx (None without K), dL/dK and dL/db (None unless biased) of `maps` from dL/dh.
+
+    `h` is what the slope of the activation is known from, its values before an average and behind a maximum; `which` goes with a maximum.
     """
     wide = [None if value is None else _wide(value, 1) for value in (x, h, which)]
     dx, dK, db = kernels.backward(wide[0], None if K is None else _wide(K, 0), wide[1], wide[2], _wide(dh, 1), _geometry(at, pool),
-                                  biased)
+                                  biased, activation, average)
     return None if K is None else _narrow(dx, at), dK if len(at.space) == 2 else dK[0], db if biased else None
 
 

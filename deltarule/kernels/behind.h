@@ -1,0 +1,104 @@
+// What follows a convolution while its rows are still in the cache, an activation and a pooling; and how errors come back through both.
+#pragma once
+#include "functions.h"
+#include "lines.h"
+
+enum Activation { LINEAR, RELU, TANH };
+
+// tanh of neighbouring numbers.
+static void bend(float* a, int64_t count) {
+  for (int64_t k = 0; k < count; k += L) store(a + k, tanh_of(load(a + k, count - k)), count - k);
+}
+
+// dL/da from dL/dh and h = g(a).
+static inline vec error_of(int64_t activation, vec dh, vec h) { return activation == TANH ? dh * (1.f - h * h) : h > 0 ? dh : vec{}; }
+
+// Where the values of a pooled window lie, seen from its first, in rows `row` and pixels `pixel` apart.
+static std::vector<int64_t> window_of(const Shape& s, int64_t row, int64_t pixel) {
+  std::vector<int64_t> places;
+  for (int64_t r = 0; r < s.ph; ++r)
+    for (int64_t c = 0; c < s.pw; ++c) places.push_back(r * row + c * pixel);
+  return places;
+}
+
+// Rows of outputs become one: y the largest value of each window, `which` its number, or 255 where a ReLU is off.
+static void pool(const Shape& s, const std::vector<int64_t>& window, const float* rows, int64_t Fp, bool relu, float* y, uint8_t* which) {
+  for (int64_t q = 0; q < s.Q / s.pw; ++q, rows += s.pw * Fp, y += s.F, which += s.F)
+    for (int64_t f = 0; f < Fp; f += L) {
+      vec best = load(rows + f);
+      ints first = {};
+      for (size_t o = 1; o < window.size(); ++o) {
+        const vec value = load(rows + window[o] + f);
+        const ints more = (value > best) | (value != value);
+        best = more ? value : best;
+        first = more ? ints{} + (int32_t)o : first;
+      }
+      if (relu) {
+        first = best <= 0 ? ints{} + 255 : first;
+        best = relu_of(best);
+      }
+      store(y + f, best, s.F - f);
+      store_bytes(which + f, first, s.F - f);
+    }
+}
+
+// Rows of outputs become one, of the means of each window.
+static void average(const Shape& s, const std::vector<int64_t>& window, const float* rows, int64_t pixel, float* y) {
+  const float share = 1.f / (float)window.size();
+  for (int64_t q = 0; q < s.Q / s.pw; ++q, rows += s.pw * pixel, y += s.F)
+    for (int64_t f = 0; f < s.F; f += L) {
+      vec sum = load(rows + f, s.F - f);
+      for (size_t o = 1; o < window.size(); ++o) sum += load(rows + window[o] + f, s.F - f);
+      store(y + f, sum * share, s.F - f);
+    }
+}
+
+// delta (P, width, Fp): the errors of the pre-activations of one image, with `left` columns of zeros before them and enough behind.
+struct Errors {
+  int64_t left, width, Fp;
+  explicit Errors(const Shape& s) : left(std::max<int64_t>(0, -below(s.left - (s.kw - 1) * s.dw, s.sw))),
+                                    width(left + std::max(s.Q, below(s.W - 1 + s.left, s.sw) + 1)), Fp(full(s.F)) {}
+  int64_t row() const { return width * Fp; }
+};
+
+// From dL/dh (P, Q, F) and h, if there is an activation.
+static void errors_of(const Shape& s, const Errors& e, const float* dh, const float* h, int64_t activation, float* delta) {
+  for (int64_t p = 0; p < s.P; ++p)
+    for (int64_t q = 0; q < s.Q; ++q) {
+      const int64_t at = (p * s.Q + q) * s.F;
+      float* to = delta + p * e.row() + (e.left + q) * e.Fp;
+      for (int64_t f = 0; f < s.F; f += L) {
+        vec value = load(dh + at + f, s.F - f);
+        if (h) value = error_of(activation, value, load(h + at + f, s.F - f));
+        store(to + f, value);
+      }
+    }
+}
+
+// From dL/dh of the pooled outputs (P / ph, Q / pw, F): each goes to the value of its window that was the largest.
+static void errors_of_pooled(const Shape& s, const Errors& e, const std::vector<int64_t>& window, const float* dh, const float* h,
+                             int64_t activation, const uint8_t* which, float* delta) {
+  for (int64_t p = 0; p < s.P / s.ph; ++p)
+    for (int64_t q = 0; q < s.Q / s.pw; ++q, dh += s.F, which += s.F) {
+      float* to = delta + p * s.ph * e.row() + (e.left + q * s.pw) * e.Fp;
+      for (int64_t f = 0; f < s.F; f += L) {
+        vec value = load(dh + f, s.F - f);
+        if (h) value = error_of(activation, value, load(h + (p * (s.Q / s.pw) + q) * s.F + f, s.F - f));
+        const ints first = load_bytes(which + f, s.F - f);
+        for (size_t o = 0; o < window.size(); ++o) store(to + window[o] + f, first == (int32_t)o ? value : vec{});
+      }
+    }
+}
+
+// The same in equal parts to all values h (P, Q, F) of the window, which are there if there is an activation.
+static void errors_of_averages(const Shape& s, const Errors& e, const float* dh, const float* h, int64_t activation, float* delta) {
+  const float share = 1.f / (float)(s.ph * s.pw);
+  for (int64_t p = 0; p < s.P / s.ph * s.ph; ++p)
+    for (int64_t q = 0; q < s.Q / s.pw; ++q)
+      for (int64_t f = 0; f < s.F; f += L) {
+        const vec value = load(dh + (p / s.ph * (s.Q / s.pw) + q) * s.F + f, s.F - f) * share;
+        for (int64_t column = q * s.pw; column < (q + 1) * s.pw; ++column)
+          store(delta + p * e.row() + (e.left + column) * e.Fp + f,
+                h ? error_of(activation, value, load(h + (p * s.Q + column) * s.F + f, s.F - f)) : value);
+      }
+}
