@@ -78,18 +78,29 @@ static inline ints load_bytes(const uint8_t* from, int64_t count) {
 // max(a, 0), and what is not a number stays so.
 static inline vec relu_of(vec a) { return a <= 0 ? vec{} : a; }
 
+// Who draws the numbers runs this same code, whichever thread it is: inlined in two places, the compiler may join a product and a sum into
+// one rounding here and not there, and the last bit would tell who was first.
+#if defined(__clang__)
+#define ONE_COPY __attribute__((noinline))
+#else
+#define ONE_COPY __attribute__((noinline, noclone))
+#endif
+struct Turns { std::atomic<int64_t> next{0}, done{0}; };
+
+template <class F>
+ONE_COPY static void take_turns(Turns& turns, int64_t tasks, F& work) {
+  for (int64_t t; (t = turns.next.fetch_add(1)) < tasks;) { work(t); turns.done.fetch_add(1); }
+}
+
 // Work shared by XLA's threads and the calling one: numbers are drawn until none is left, so nobody waits for a thread that never came.
 template <class F>
 static void in_parallel(ffi::ThreadPool& pool, int64_t tasks, F work) {
-  struct State { std::atomic<int64_t> next{0}, done{0}; };
-  auto state = std::make_shared<State>();
-  auto run = [state, tasks, work]() mutable {
-    for (int64_t t; (t = state->next.fetch_add(1)) < tasks;) { work(t); state->done.fetch_add(1); }
-  };
+  auto turns = std::make_shared<Turns>();
+  auto run = [turns, tasks, work]() mutable { take_turns(*turns, tasks, work); };
   const int64_t helpers = std::min<int64_t>(tasks, pool.num_threads()) - 1;
   for (int64_t k = 0; k < helpers; ++k) pool.Schedule(decltype(run)(run));
   run();
-  while (state->done.load() < tasks) std::this_thread::yield();
+  while (turns->done.load() < tasks) std::this_thread::yield();
 }
 
 // The same for the images 0 ... n - 1 in `parts` runs of neighbours: work(part, first, last + 1).
