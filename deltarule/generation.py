@@ -14,11 +14,11 @@ from deltarule.data.arrays import as_array
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.layers.forward import forward
 from deltarule.layers.layer import Layer
-from deltarule.layers.scope import Array, Tree
+from deltarule.layers.scope import CARRIED, Array, Tree
 from deltarule.losses import Output
 from deltarule.network import Network
 from deltarule.ops.compiling import precision
-from deltarule.training.carrying import cache, endless
+from deltarule.training.carrying import cache, endless, followed
 
 
 def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
@@ -34,8 +34,8 @@ def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0
     recurrent layers sees all that was written and goes on step by step for ever.
 
     With `beams` B > 1 nothing is drawn: the B most probable continuations are kept in every step, and the best of them is returned;
-    temperature, top_k and top_p do not apply, and every step runs the whole window. Raises DeltaruleError for settings out of range and
-    a network that is no causal language model, ShapeError or DataError for a prompt that does not fit.
+    temperature, top_k and top_p do not apply. Raises DeltaruleError for settings out of range and a network that is no causal language
+    model, ShapeError or DataError for a prompt that does not fit.
 
     >>> import deltarule as dr
     >>> net = dr.Network([dr.Embedding(5, 4), dr.TransformerEncoder(2, causal=True), dr.Dense(5, "softmax")], input_shape=(8,))
@@ -58,13 +58,13 @@ def generate(net: Network, prompt: Any, length: int, *, temperature: float = 1.0
     written = np.zeros((len(rows), max(T, 1 << (end - 1).bit_length())), np.int32)     # few sizes, few programs
     written[:, :P] = rows
     settings = vocabulary if top_k is None else int(top_k), 1.0 if top_p is None else float(top_p), T
-    kept, begin = (None if beams > 1 else cache(net.plan.visits, len(rows), net.dtype)), P
+    kept, begin = cache(net.plan.visits, len(rows) * beams, net.dtype), P
+    if kept is not None:
+        begin = end if endless(net.plan.visits) else max(P, min(T, end))
     with precision(net.dtype):
         if beams > 1:
-            best = _most_probable(net.layer, net.dtype, net.params, net.state, written, np.int32(P), np.int32(end), (T, int(beams)))
-            return np.asarray(best)[:, :end].reshape(*tokens.shape[:-1], end)
-        if kept is not None:
-            begin = end if endless(net.plan.visits) else max(P, min(T, end))
+            written = _best(net, written, kept, (P, begin, end), int(beams))
+            return np.asarray(written)[:, :end].reshape(*tokens.shape[:-1], end)
         if kept is not None and begin > P:
             written = _write_on(net.layer, net.dtype, net.params, {**net.state, **kept}, written, np.int32(P), np.int32(begin), key,
                                 np.float32(temperature), settings[:2])
@@ -152,11 +152,22 @@ def _write_on(layer: Layer, dtype: str, params: Tree, state: Tree, written: Arra
     return lax.fori_loop(jnp.ones_like(begin), end, write, (written, state))[0]
 
 
-@functools.partial(jax.jit, static_argnames=("layer", "dtype", "settings"))
-def _most_probable(layer: Layer, dtype: str, params: Tree, state: Tree, written: Array, begin: Array, end: Array,
-                   settings: tuple[int, int]) -> Array:
-    """The most probable of the B beginnings that are kept in every step; settings: T, B."""
-    (T, B), (n, steps) = settings, written.shape
+def _best(net: Network, written: np.ndarray, kept: Tree | None, steps: tuple[int, int, int], B: int) -> Array:
+    """The most probable of the B continuations of `written` (n, steps) kept in every step: from P on with `kept`, then by windows."""
+    P, begin, end = map(np.int32, steps)
+    beams: tuple[Array, Array] = np.repeat(written[:, None], B, axis=1), np.asarray(alike(len(written), B))
+    if kept is not None and begin > P:
+        beams = _most_probable_on(net.layer, net.dtype, net.params, net.state, kept, *beams, P, begin)
+    if begin < end:
+        beams = _most_probable(net.layer, net.dtype, net.params, net.state, *beams, begin, end, net.input_shape[0])
+    return beams[0][:, 0]
+
+
+@functools.partial(jax.jit, static_argnames=("layer", "dtype", "T"))
+def _most_probable(layer: Layer, dtype: str, params: Tree, state: Tree, written: Array, score: Array, begin: Array, end: Array,
+                   T: int) -> tuple[Array, Array]:
+    """The B most probable of all that may follow `written` (n, B, steps), whose ln p is `score` (n, B), in steps begin ... end - 1."""
+    n, B, steps = written.shape
 
     def write(p: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
         written, score = now
@@ -167,8 +178,27 @@ def _most_probable(layer: Layer, dtype: str, params: Tree, state: Tree, written:
         score, beam, word = extended(score, jax.nn.log_softmax(a).reshape(n, B, -1))
         return lax.dynamic_update_index_in_dim(jnp.take_along_axis(written, beam[..., None], axis=1), word, p, axis=2), score
 
-    begun = jnp.repeat(written[:, None], B, axis=1), alike(n, B)
-    return lax.fori_loop(begin, end, write, begun)[0][:, 0]
+    return lax.fori_loop(begin, end, write, (written, score))
+
+
+@functools.partial(jax.jit, static_argnames=("layer", "dtype"))
+def _most_probable_on(layer: Layer, dtype: str, params: Tree, state: Tree, kept: Tree, written: Array, score: Array, begin: Array,
+                      end: Array) -> tuple[Array, Array]:
+    """The same step by step from the first on, with what the layers keep of every beam; steps before `begin` are given."""
+    n, B, _ = written.shape
+    same = jnp.broadcast_to(jnp.arange(B, dtype=jnp.int32), (n, B))
+
+    def write(p: Array, now: tuple[Array, Array, Tree]) -> tuple[Array, Array, Tree]:
+        written, score, kept = now
+        last = lax.dynamic_slice_in_dim(written, p - 1, 1, axis=2).reshape(n * B, 1)
+        output, after = forward(layer, params, {**state, **kept}, last, dtype=dtype)
+        better, beam, word = extended(score, jax.nn.log_softmax(_scores(output)[:, 0]).reshape(n, B, -1))
+        given = lax.dynamic_index_in_dim(written, p, axis=2, keepdims=False)
+        score, beam, word = (jnp.where(p < begin, one, other) for one, other in ((score, better), (same, beam), (given, word)))
+        written = lax.dynamic_update_index_in_dim(jnp.take_along_axis(written, beam[..., None], axis=1), word, p, axis=2)
+        return written, score, followed({CARRIED: after[CARRIED]}, beam)
+
+    return lax.fori_loop(jnp.ones_like(begin), end, write, (written, score, kept))[:2]
 
 
 def alike(n: int, B: int) -> Array:

@@ -264,6 +264,15 @@ def test_with_the_cache_the_same_numbers_are_drawn(name, monkeypatch):
     np.testing.assert_array_equal(found, dr.generate(net, [[1, 2], [4, 0]], 6, **options))
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_with_the_cache_the_same_beams_are_kept(name, monkeypatch):
+    """Beams that change places take along what is kept of them; as far as the rows of the network go."""
+    net = WRITERS[name]
+    found = dr.generate(net, [[1, 2], [4, 0]], 6, beams=3)
+    monkeypatch.setattr(generation, "cache", lambda *given: None)
+    np.testing.assert_array_equal(found, dr.generate(net, [[1, 2], [4, 0]], 6, beams=3))
+
+
 @pytest.mark.parametrize("name", [*sorted(set(WRITERS) - {"padding"}), *OWN])       # predict refuses rows of padding alone
 def test_beyond_the_rows_of_the_network(name):
     """The last T steps are seen, however it began; recurrent states alone go on for ever."""

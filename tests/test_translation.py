@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import deltarule as dr
+from deltarule import translation
 from deltarule.errors import DataError, DeltaruleError, ShapeError
-from deltarule.layers.scope import flatten, unflatten
+from deltarule.layers.scope import CARRIED, flatten, unflatten
+from deltarule.training.carrying import cache, followed
 
 K, T, START, STOP = 3, 3, 0, 2
 
@@ -85,6 +87,45 @@ def test_a_transformer_learns_to_copy_sources_of_unequal_length():
     net = dr.models.transformer(6, 6, 5, 5, width=32, heads=2, blocks=1, padding=0)
     net.fit({"source": x[:1300], "target": dr.data.shifted(y[:1300], 0)}, y[:1300], optimizer=dr.Adam(0.005), epochs=15, progress=False)
     assert np.mean(np.all(dr.translate(net, x[1300:], start=0, stop=1) == y[1300:], axis=1)) > 0.97
+
+
+def with_decoder(*layers):
+    decoder = [dr.Embedding(6, 8), *layers, dr.Dense(6, "softmax")]
+    return dr.Network(dr.EncoderDecoder([dr.Masked(0), dr.Embedding(4, 8), dr.GRU(8, return_sequences=True)], decoder, 5, 7), seed=2)
+
+
+SPEAKERS = {
+    "transformer": speaker(6, vocabulary=6, length=7),
+    "padding and rotary": speaker(7, vocabulary=6, length=7, padding=0, rotary=True),
+    "recurrent and attentive": with_decoder(dr.AttentiveLSTM(7), dr.GRU(8, return_sequences=True), dr.MultiHeadAttention(2, cross=True)),
+    "attentive alone": with_decoder(dr.AttentiveLSTM(7)),
+    "own": with_decoder(dr.Residual(dr.LSTM(8, return_sequences=True)), dr.TransformerDecoder(2)),
+}
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_step_by_step_the_answers_are_those_of_the_whole(name, beams, monkeypatch):
+    net, source = SPEAKERS[name], np.random.default_rng(3).integers(1, 4, (5, 5))
+    source[1, 3:] = 0 if "padding" in name else 1
+    kept = []
+    monkeypatch.setattr(translation, "cache", lambda *given: kept.append(cache(*given)) or kept[-1])
+    found = dr.translate(net, source, start=0, stop=5, beams=beams, power=0.5)
+    assert all(kept)
+    monkeypatch.setattr(translation, "cache", lambda *given: None)
+    np.testing.assert_array_equal(found, dr.translate(net, source, start=0, stop=5, beams=beams, power=0.5))
+
+
+def test_what_is_kept_follows_the_beams():
+    kept = {CARRIED: {"lstm_1": {"h": np.arange(12.0).reshape(6, 2), "begun": np.array(True)},
+                      "attention": {"keys": np.arange(48.0).reshape(12, 2, 2), "place": np.int32(3)}}}
+    found = followed(kept, np.array([[2, 0, 0], [1, 1, 2]], "int32"))[CARRIED]
+    rows = [2, 0, 0, 4, 4, 5]
+    np.testing.assert_array_equal(found["lstm_1"]["h"], kept[CARRIED]["lstm_1"]["h"][rows])
+    keys, after = (one["attention"]["keys"].reshape(6, 2, 2, 2) for one in (kept[CARRIED], found))
+    np.testing.assert_array_equal(after, keys[rows])
+    assert found["lstm_1"]["begun"]
+    assert found["attention"]["place"] == 3
 
 
 ALL_WAYS = dr.Network(dr.EncoderDecoder(dr.Embedding(4, 8), [dr.Embedding(3, 8), dr.TransformerEncoder(2), dr.Dense(3, "softmax")], 5, 4))

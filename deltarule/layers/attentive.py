@@ -13,8 +13,8 @@ from deltarule import initializers
 from deltarule.checks import check_number
 from deltarule.layers.attention import check_sequence
 from deltarule.layers.layer import Layer
-from deltarule.layers.recurrent import Gates
-from deltarule.layers.scope import Array, Scope
+from deltarule.layers.recurrent import STATES, Gates
+from deltarule.layers.scope import Array, Scope, Tree
 from deltarule.ops.cells import LSTMCell
 from deltarule.spec import register
 
@@ -77,7 +77,9 @@ class AttentiveLSTM(Layer):
             h = tap("state", h)
             return (h, c), taps if scope.watched else {"state": h}
 
-        _, every = lax.scan(step, self._first(scope, m, mask), (jnp.swapaxes(p, 0, 1), probes))
+        (last_h, last_c), every = lax.scan(step, self._first(scope, m, mask), (jnp.swapaxes(p, 0, 1), probes))
+        if scope.carried is not None:
+            scope.carry({"h": last_h, "c": last_c, "begun": jnp.ones_like(scope.carried["begun"])})
         h = jnp.swapaxes(every["state"], 0, 1)
         for name in names if scope.watched else ():
             value = jnp.swapaxes(every[name], 0, 1)
@@ -104,10 +106,18 @@ class AttentiveLSTM(Layer):
         return lambda h: jnp.tanh(a + jnp.broadcast_to((h @ W_h)[:, None], a.shape)), v
 
     def _first(self, scope: Scope, m: Array, mask: Array | None) -> tuple[Array, Array]:
-        """h_0 and c_0 from the mean of the memory."""
+        """h_0 and c_0 from the mean of the memory; or the states carried on from the steps before."""
         real = jnp.ones(m.shape[:2], m.dtype) if mask is None else mask.astype(m.dtype)
         mean = jnp.einsum("np,npd->nd", real, m) / jnp.maximum(jnp.sum(real, axis=1), 1)[:, None]
         here = scope / "initial"
         a = mean @ here.param("weights", initializers.initializer("glorot_uniform"), (m.shape[-1], 2 * self.units))
         a = jnp.tanh(a + jnp.broadcast_to(here.param("bias", initializers.Zeros(), (2 * self.units,)), a.shape))
-        return a[:, :self.units], a[:, self.units:]
+        h, c = a[:, :self.units], a[:, self.units:]
+        carried = scope.carried
+        if carried is None:
+            return h, c
+        return jnp.where(carried["begun"], carried["h"], h), jnp.where(carried["begun"], carried["c"], c)
+
+    def beginning(self, n: int, dtype: str) -> Tree:
+        """What is carried into the first step of n sequences: nothing yet, in the form of the states (n, units)."""
+        return {**{name: np.zeros((n, self.units), dtype) for name in STATES}, "begun": np.zeros((), bool)}

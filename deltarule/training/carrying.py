@@ -12,10 +12,12 @@ import jax.numpy as jnp
 
 from deltarule.errors import DeltaruleError
 from deltarule.glass.reach import EACH, reach
-from deltarule.layers import Bidirectional, Embedding, Layer, MultiHeadAttention, Positions
+from deltarule.layers import AttentiveLSTM, Bidirectional, Embedding, Layer, MultiHeadAttention, Positions
 from deltarule.layers.forward import plan
 from deltarule.layers.recurrent import Recurrent
-from deltarule.layers.scope import CARRIED, Tree, Visit
+from deltarule.layers.scope import CARRIED, Array, Tree, Visit
+
+SHARED = ("begun", "there", "place")    # what is kept once for all sequences
 
 
 def beginning(layer: Layer, visits: Sequence[Visit], input_shape: tuple[int, ...], dtype: str, n: int) -> Tree:
@@ -61,7 +63,7 @@ def cache(visits: Sequence[Visit], n: int, dtype: str) -> Tree | None:
     paths, kept = [visit.path for visit in visits], {}
     for visit in visits:
         layer: Any = visit.layer
-        if isinstance(layer, Recurrent) and layer.return_sequences and not layer.reverse:
+        if isinstance(layer, AttentiveLSTM) or (isinstance(layer, Recurrent) and layer.return_sequences and not layer.reverse):
             kept[visit.path] = layer.beginning(n, dtype)
         elif isinstance(layer, MultiHeadAttention) and layer.causal:
             _, T, d = visit.input_shape
@@ -74,6 +76,23 @@ def cache(visits: Sequence[Visit], n: int, dtype: str) -> Tree | None:
         elif not isinstance(layer, Embedding) and reach(layer, visit.input_shape[1:]) != EACH:
             return None
     return {CARRIED: kept} if kept and len({*paths}) == len(paths) else None
+
+
+def followed(kept: Tree, beam: Array) -> Tree:
+    """What is kept of n B beams, for those that go on: the new beam b of text i follows the old one beam[i, b], (n, B).
+
+    >>> import numpy as np
+    >>> state = {"h": np.array([[0.0], [1.0], [2.0], [3.0]]), "begun": np.array(True)}
+    >>> followed({CARRIED: {"gru_1": state}}, np.array([[1, 1], [0, 1]], "int32"))[CARRIED]["gru_1"]["h"].ravel().tolist()
+    [1.0, 1.0, 2.0, 3.0]
+    """
+    n, B = beam.shape
+    rows = (beam + jnp.broadcast_to(B * jnp.arange(n, dtype=beam.dtype)[:, None], beam.shape)).reshape(n * B)
+
+    def of(name: str, value: Array) -> Array:
+        return value if name in SHARED else jnp.take(value.reshape(n * B, -1), rows, axis=0, mode="clip").reshape(value.shape)
+
+    return {CARRIED: {path: {name: of(name, value) for name, value in one.items()} for path, one in kept[CARRIED].items()}}
 
 
 def endless(visits: Sequence[Visit]) -> bool:
