@@ -4,7 +4,7 @@
 //   dbeta = sum dy,   dgamma = sum dy x_hat,   dx = gamma / sigma (dy - dbeta / m - x_hat dgamma / m),   m pixels that count
 //
 // With a ReLU behind it dy is zero where y was not above zero; what a shortcut brings (`plus`) may be added before it, and gets that dy.
-// x is read twice in each direction.
+// x is read twice in each direction, the second time from its end: what was read last is still in the cache.
 #include <cmath>
 #include "vectors.h"
 
@@ -75,12 +75,21 @@ static Scale scale_of(const float* mean, const float* variance, const float* gam
   return {load(mean + c, C - c), load(gamma + c, C - c) / deviation, load(beta + c, C - c)};
 }
 
-static int64_t parts_of(const ffi::ThreadPool& pool, int64_t n) { return std::clamp<int64_t>(n, 1, 8 * pool.num_threads()); }
+// So many sums are added up, whatever the number of threads: their bits are the same.
+static int64_t parts_of(int64_t n) { return std::clamp<int64_t>(n, 1, 64); }
+
+// Every image, from the last to the first: work(image).
+template <class F>
+static void from_the_end(ffi::ThreadPool& pool, int64_t n, int64_t parts, F work) {
+  in_parts(pool, n, parts, [=](int64_t, int64_t m, int64_t end) {
+    for (; m < end; ++m) work(n - 1 - m);
+  });
+}
 
 // `counted` (n) is 1 for the images that enter mean and variance, 0 for the others; empty: all do.
 static ffi::Error forward(ffi::ThreadPool pool, In x, In gamma, In beta, In counted, In plus, Out y, Out mean, Out variance, float epsilon, bool relu) {
   const Sizes s = sizes_of(x);
-  const int64_t parts = parts_of(pool, s.n), size = s.pixels * s.C;
+  const int64_t parts = parts_of(s.n), size = s.pixels * s.C;
   const float* counts = counted.element_count() > 0 ? counted.typed_data() : nullptr;
   const bool adds = plus.element_count() > 0;
   std::vector<Moments> found(parts, Moments(s.C));
@@ -98,11 +107,14 @@ static ffi::Error forward(ffi::ThreadPool pool, In x, In gamma, In beta, In coun
     mean->typed_data()[c] = (float)all.mean[c];
     variance->typed_data()[c] = (float)(all.squares[c] / std::max(1., all.count));
   }
-  in_parts(pool, s.n, parts, [&](int64_t, int64_t m, int64_t end) {
+  std::vector<Scale> scales;
+  for (int64_t c = 0; c < s.C; c += L)
+    scales.push_back(scale_of(mean->typed_data(), variance->typed_data(), gamma.typed_data(), beta.typed_data(), epsilon, c, s.C));
+  from_the_end(pool, s.n, parts, [&](int64_t image) {
     for (int64_t c = 0; c < s.C; c += L) {
-      const Scale t = scale_of(mean->typed_data(), variance->typed_data(), gamma.typed_data(), beta.typed_data(), epsilon, c, s.C);
+      const Scale t = scales[c / L];
       const int64_t count = s.C - c;
-      for (int64_t k = m * s.pixels; k < end * s.pixels; ++k) {
+      for (int64_t k = image * s.pixels; k < (image + 1) * s.pixels; ++k) {
         vec value = t.of(load(x.typed_data() + k * s.C + c, count));
         if (adds) value += load(plus.typed_data() + k * s.C + c, count);
         store(y->typed_data() + k * s.C + c, relu ? relu_of(value) : value, count);
@@ -116,17 +128,19 @@ static ffi::Error forward(ffi::ThreadPool pool, In x, In gamma, In beta, In coun
 static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In counted, In mean, In variance, In y, In dy, Out dx, Out dgamma,
                            Out dbeta, Out dplus, float epsilon, bool relu) {
   const Sizes s = sizes_of(x);
-  const int64_t parts = parts_of(pool, s.n), size = s.pixels * s.C, Cp = full(s.C);
+  const int64_t parts = parts_of(s.n), size = s.pixels * s.C, Cp = full(s.C);
   const float* counts = counted.element_count() > 0 ? counted.typed_data() : nullptr;
   const bool added = y.element_count() > 0;
-  auto scale = [&](int64_t c) { return scale_of(mean.typed_data(), variance.typed_data(), gamma.typed_data(), beta.typed_data(), epsilon, c, s.C); };
+  std::vector<Scale> scales;
+  for (int64_t c = 0; c < s.C; c += L)
+    scales.push_back(scale_of(mean.typed_data(), variance.typed_data(), gamma.typed_data(), beta.typed_data(), epsilon, c, s.C));
   auto error = [=](const Scale& t, vec value, vec slope) { return relu && !added ? (t.of(value) > 0 ? slope : vec{}) : slope; };
   std::vector<double> slopes(parts * Cp, 0.), products(parts * Cp, 0.);      // sums of dy, and of dy (x - mean)
   in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {
-    for (int64_t c = 0; c < s.C; c += L) {
-      const Scale t = scale(c);
-      const int64_t count = s.C - c;
-      for (int64_t image = m; image < end; ++image) {
+    for (int64_t image = m; image < end; ++image)
+      for (int64_t c = 0; c < s.C; c += L) {
+        const Scale t = scales[c / L];
+        const int64_t count = s.C - c;
         const float *from = x.typed_data() + image * size + c, *errors = dy.typed_data() + image * size + c;
         vec products_here = {};
         const vec slopes_here = over_pixels(s, [&](int64_t k) {
@@ -142,7 +156,6 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In cou
         });
         for (int i = 0; i < L; ++i) slopes[part * Cp + c + i] += slopes_here[i], products[part * Cp + c + i] += products_here[i];
       }
-    }
   });
   for (int64_t part = 1; part < parts; ++part)
     for (int64_t c = 0; c < Cp; ++c) slopes[c] += slopes[part * Cp + c], products[c] += products[part * Cp + c];
@@ -156,18 +169,15 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In gamma, In beta, In cou
     shift[c] = (float)(slopes[c] / m_all), tilt[c] = (float)(products[c] / (square * m_all));
   }
   const float* errors = added ? dplus->typed_data() : dy.typed_data();
-  in_parts(pool, s.n, parts, [&](int64_t, int64_t m, int64_t end) {
+  from_the_end(pool, s.n, parts, [&](int64_t image) {
+    const bool counts_too = !counts || counts[image] != 0;
     for (int64_t c = 0; c < s.C; c += L) {
-      const Scale t = scale(c);
-      const vec zero = {}, shifts = load(&shift[c]), tilts = load(&tilt[c]);
+      const Scale t = scales[c / L];
+      const vec zero = {}, shifts = counts_too ? load(&shift[c]) : zero, tilts = counts_too ? load(&tilt[c]) : zero;
       const int64_t count = s.C - c;
-      for (int64_t image = m; image < end; ++image) {
-        const bool counts_too = !counts || counts[image] != 0;
-        const vec own_shift = counts_too ? shifts : zero, own_tilt = counts_too ? tilts : zero;
-        for (int64_t k = image * s.pixels; k < (image + 1) * s.pixels; ++k) {
-          const vec value = load(x.typed_data() + k * s.C + c, count), delta = error(t, value, load(errors + k * s.C + c, count));
-          store(dx->typed_data() + k * s.C + c, t.gain * (delta - own_shift - (value - t.mean) * own_tilt), count);
-        }
+      for (int64_t k = image * s.pixels; k < (image + 1) * s.pixels; ++k) {
+        const vec value = load(x.typed_data() + k * s.C + c, count), delta = error(t, value, load(errors + k * s.C + c, count));
+        store(dx->typed_data() + k * s.C + c, t.gain * (delta - shifts - (value - t.mean) * tilts), count);
       }
     }
   });
