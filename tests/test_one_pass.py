@@ -126,6 +126,22 @@ def test_gradients_of_batch_norm_are_those_of_the_equation(relu):
         close(mine, right, 1e-4)
 
 
+def test_batch_norm_of_more_images_than_there_are_partial_sums():
+    """70 images: some of the 64 sums hold two, and not all images count."""
+    x, dy, counted = RNG.normal(3, 2, size=(70, 2, 3, 17)), RNG.normal(size=(70, 2, 3, 17)), jnp.asarray(RNG.random(70) > 0.3)
+    gamma, beta = RNG.normal(size=(2, 17))
+
+    def everything(form, dtype):
+        y, back = jax.vjp(lambda *values: form(*values)[0], *(jnp.asarray(value, dtype) for value in (x, gamma, beta)))
+        return y, *back(jnp.asarray(dy, dtype))
+
+    found = everything(lambda x, gamma, beta: normalization.batch_norm(x, gamma, beta, counted, 1e-5, True), "float32")
+    with jax.enable_x64(True):
+        expected = everything(lambda x, gamma, beta: normalization._as_it_stands(x, gamma, beta, counted, None, 1e-5, True), "float64")
+    for mine, right in zip(found, expected, strict=True):
+        close(mine, right)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
 @pytest.mark.parametrize("place", [(0, 0), (1, 1), (2, 2)], ids=["first", "middle", "last"])
 def test_what_is_not_finite_comes_through_as_in_the_form_apart(value, place, monkeypatch):
