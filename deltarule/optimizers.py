@@ -13,10 +13,12 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 
 from deltarule.checks import absent, check_number
 from deltarule.errors import DeltaruleError
 from deltarule.lazy import Lazy
+from deltarule.ops.moments import Decays, direction
 from deltarule.schedules import Rate, Schedule
 from deltarule.spec import nearest, register
 
@@ -185,6 +187,21 @@ def _check_adam(given: _Clipped) -> None:
     check_number(given, "epsilon", above=0)
 
 
+def _moments(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
+    """Adam's direction m' / (sqrt(s') + epsilon), with the memory that `optax.scale_by_adam` has."""
+    def init(params: Any) -> Any:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), zeros, zeros)
+
+    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        t = optax.safe_increment(state.count)
+        found = jax.tree.map(lambda g, m, s: direction(g, m, s, Decays(beta1, beta2, epsilon), t), grads, state.mu, state.nu)
+        d, m, s = jax.tree.transpose(jax.tree.structure(grads), jax.tree.structure((0, 0, 0)), found)
+        return d, optax.ScaleByAdamState(t, m, s)
+
+    return optax.GradientTransformation(init, update)
+
+
 @register
 @dataclasses.dataclass(frozen=True)
 class Adam(_Clipped):
@@ -207,7 +224,7 @@ class Adam(_Clipped):
         _check_adam(self)
 
     def _rule(self, eta: float | Rate) -> optax.GradientTransformation:
-        return optax.adam(eta, b1=self.beta1, b2=self.beta2, eps=self.epsilon)
+        return optax.chain(_moments(self.beta1, self.beta2, self.epsilon), optax.scale_by_learning_rate(eta))
 
 
 @register
@@ -234,7 +251,8 @@ class AdamW(_Clipped):
         check_number(self, "weight_decay", least=0)
 
     def _rule(self, eta: float | Rate) -> optax.GradientTransformation:
-        return optax.adamw(eta, b1=self.beta1, b2=self.beta2, eps=self.epsilon, weight_decay=self.weight_decay)
+        moments, decay = _moments(self.beta1, self.beta2, self.epsilon), optax.add_decayed_weights(self.weight_decay)
+        return optax.chain(moments, decay, optax.scale_by_learning_rate(eta))
 
 
 @register

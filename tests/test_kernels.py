@@ -18,7 +18,7 @@ from deltarule.kernels import building
 
 READY = kernels.kernels().ready
 needed = pytest.mark.skipif(not READY, reason="no C++ compiler: the first test has checked that this is said")
-INSTEAD = "convolution, pooling, normalization, recurrent layers and attention run in their JAX form"
+INSTEAD = "convolution, pooling, normalization, recurrent layers, attention and Adam run in their JAX form"
 
 
 class Case(NamedTuple):

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from deltarule.errors import DeltaruleError
 from deltarule.optimizers import LBFGS, OPTIMIZERS, SGD, Adagrad, Adam, AdamW, GradientDescent, Optimizer, RMSprop, optimizer
@@ -107,6 +110,30 @@ def assert_same_path(path, expected):
 @pytest.mark.parametrize(("given", "rule", "options"), RULES, ids=lambda value: repr(value) if isinstance(value, Optimizer) else "")
 def test_first_steps_follow_the_published_formula(given, rule, options):
     assert_same_path(five_steps(given), by_formula(rule, options))
+
+
+@settings(max_examples=15, deadline=None)
+@drawn(st.integers(0, 10**6), st.lists(st.tuples(st.integers(0, 5), st.integers(1, 7)), min_size=1, max_size=3),
+       st.sampled_from([1e-12, 1.0, 1e6]), st.booleans())
+def test_adam_is_optaxs_to_single_precision(seed, shapes, size, decays):
+    """Same memory, same steps, at any size of the gradient, from the first step, where both averages begin at nothing."""
+    rng = np.random.default_rng(seed)
+    rate = WarmupCosine(0.1, 1) if decays else 0.1
+    given = AdamW(rate, weight_decay=0.3) if decays else Adam(rate)
+    mine = given.build(2, 3)
+    theirs = optax.adamw(rate.build(2, 3), weight_decay=0.3) if decays else optax.adam(rate)
+    theta = other = [jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in shapes]
+    state, memory = mine.init(theta), theirs.init(theta)
+    for _ in range(5):
+        g = [jnp.asarray(size * rng.standard_normal(shape), jnp.float32) for shape in shapes]
+        change, state = mine.update(g, state, theta)
+        with jax.numpy_dtype_promotion("standard"):
+            expected, memory = theirs.update(g, memory, other)
+        theta, other = optax.apply_updates(theta, change), optax.apply_updates(other, expected)
+        assert jax.tree.structure(state) == jax.tree.structure(memory)
+        pairs = [(theta, other, 1.0), (state[0].mu, memory[0].mu, size), (state[0].nu, memory[0].nu, size**2)]
+        for found, wanted, scale in ((f, w, scale) for one, two, scale in pairs for f, w in zip(one, two, strict=True)):
+            np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6 * scale)
 
 
 def test_a_schedule_sets_the_rate_of_every_step():

@@ -1,5 +1,6 @@
 """C++ kernels behind the mathematics of `ops`, called from compiled programs through XLA's foreign function interface. Optional."""
 
+from deltarule.kernels.adam import adam_direction as adam_direction
 from deltarule.kernels.attention import attention_backward as attention_backward
 from deltarule.kernels.attention import attention_forward as attention_forward
 from deltarule.kernels.attention import attention_onward as attention_onward
@@ -24,6 +25,7 @@ from deltarule.kernels.rows import layer_norm_backward as layer_norm_backward
 from deltarule.kernels.rows import layer_norm_forward as layer_norm_forward
 from deltarule.kernels.taking import take_rows as take_rows
 
-__all__ = ["ACTIVATIONS", "DENSE", "WINDOW", "Geometry", "PoolGeometry", "attention_backward", "attention_forward", "attention_onward",
-           "backward", "forward", "gelu_backward", "gelu_forward", "kernels", "layer_norm_backward", "layer_norm_forward", "multiply_adds",
-           "norm_backward", "norm_forward", "pool_backward", "pool_forward", "recurrent_backward", "recurrent_forward", "take_rows"]
+__all__ = ["ACTIVATIONS", "DENSE", "WINDOW", "Geometry", "PoolGeometry", "adam_direction", "attention_backward", "attention_forward",
+           "attention_onward", "backward", "forward", "gelu_backward", "gelu_forward", "kernels", "layer_norm_backward",
+           "layer_norm_forward", "multiply_adds", "norm_backward", "norm_forward", "pool_backward", "pool_forward", "recurrent_backward",
+           "recurrent_forward", "take_rows"]

@@ -29,12 +29,13 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "normalization": ("norm_forward", "norm_backward"),
     "recurrent": ("recurrent_forward", "recurrent_backward"),
     "attention": ("attention_forward", "attention_backward", "attention_onward"),
+    "adam": ("adam_direction",),
     "rows": ("layer_norm_forward", "layer_norm_backward", "gelu_forward", "gelu_backward"),
 }
-DENSE = ("taking",)     # what networks without images and sequences need: a small part, so that they need not wait for the rest
+DENSE = ("taking", "adam")      # what networks without images and sequences need: a small part, so that they need not wait for the rest
 HEADERS = ("vectors.h", "functions.h", "lines.h", "behind.h", "winograd.h")
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
-INSTEAD = "convolution, pooling, normalization, recurrent layers and attention run in their JAX form"
+INSTEAD = "convolution, pooling, normalization, recurrent layers, attention and Adam run in their JAX form"
 PATIENCE = 300      # seconds for the compiler
 
 
