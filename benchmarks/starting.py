@@ -87,8 +87,13 @@ def seconds(script, cache="off"):
 def process(*arguments, cache):
     """Wall time of a Python process; `cache` is where kernels and compiled programs are kept."""
     clock = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=os.environ | {"DELTARULE_CACHE": cache})
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment(DELTARULE_CACHE=cache))
     return time.perf_counter() - clock
+
+
+def environment(**more):
+    """The variables of a process in which Python keeps its bytecode, as an installation has it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | more
 
 
 def fresh(script, folder):
@@ -102,5 +107,5 @@ def fresh(script, folder):
 def reached(script):
     """Seconds, and the accuracy that the script prints; kernels and programs are kept as for any user."""
     clock = time.perf_counter()
-    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment()).stdout
     return time.perf_counter() - clock, float(out.split()[-1])
