@@ -1,7 +1,7 @@
 # make demo   installs into .venv and trains the first network     make test   the same for the tests
 # make lint   style and types                                      make slow   the longer checks
 # make docs   runs all lessons and writes docs/lectures.md with its figures
-# make bench  measures deltarule beside its peers (in build/bench, half an hour) and writes docs/performance.md
+# make bench  measures deltarule beside its peers (in build/bench, an hour) and writes docs/performance.md
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(DELTARULE_DATA)

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from peers import PEERS, found
 
-UPDATES, REST = 20, 0.5
-TURN = 2.0      # seconds that a turn takes, where an epoch is not longer
+UPDATES, REST = 20, 0.3
+TURN = 1.0      # seconds that a turn takes, where an epoch is not longer
 OURS = "deltarule"
 
 

@@ -57,7 +57,36 @@ def test_sequences_with_answers_are_evaluated(trained, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["result"]["accuracy"] >= 0.9
 
 
+def test_times_may_be_those_since_the_row_before(tmp_path, capsys):
+    """The same sequences in both ways of writing: the same network, the same predictions of new ones."""
+    said = []
+    for write in (lambda frame: frame, lambda frame: frame.with_columns(pl.col("t").diff().over("name").fill_null(pl.col("t")))):
+        for name, n, seed in (("curves", 40, 0), ("new", 12, 1)):
+            write(pl.read_csv(table(tmp_path / "plain.csv", n, seed))).write_csv(tmp_path / f"{name}.csv")
+        options = ["--differences"] if said else []
+        assert main(["train", str(tmp_path / "curves.csv"), "--target", "kind", "--id", "name", "--time", "t", "--epochs", "3", "--quiet",
+                     "--out", str(tmp_path / "run"), *options]) == 0
+        capsys.readouterr()
+        assert main(["evaluate", str(tmp_path / "run" / "model.safetensors"), str(tmp_path / "new.csv"), "--json"]) == 0
+        said.append(json.loads(capsys.readouterr().out)["result"]["loss"])
+    assert said[0] == pytest.approx(said[1], rel=1e-4)
+
+
+def test_sequences_are_checked_before_training(trained, capsys):
+    curves = str(trained / "curves.csv")
+    assert main(["check", curves, "--target", "kind", "--id", "name", "--time", "t", "--recurrent", "8", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["rows"] == 60
+    assert "GRU 8" in found["network"]
+    assert not [check for check in found["checks"] if check["verdict"] == "problem"]
+    assert main(["check", curves, "--target", "kind", "--time", "t"]) == 2
+    assert "--time is for tables of sequences; name with --id" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("options", "message"), [
+    (["--target", "kind", "--differences"], "--differences is for tables of sequences; name with --id"),
+    (["--target", "kind", "--id", "name", "--differences"],
+     "--differences says that a column holds the time since the row before; name it with --time"),
     (["--target", "kind", "--time", "t"],
      "--time is for tables of sequences; name with --id the column that says which rows belong together"),
     (["--target", "kind", "--values", "v"], "--values is for tables of sequences; name with --id"),

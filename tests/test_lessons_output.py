@@ -16,7 +16,7 @@ DEMANDED = {        # the numbers that the lectures' table asks for
     "dying-relu": ["ReLU, share dead after training", "leaky ReLU, share dead", "parametric ReLU, share dead",
                    "ReLU, share dead at rate 30"],
     "relu-speed": [f"rate {rate}, {what}" for rate in ("0.001", "0.01") for what in
-                   ("median epochs of ReLU, not above tanh", "median epochs of tanh, below sigmoid", "sigmoid over ReLU")],
+                   ("tanh over ReLU", "sigmoid over tanh", "sigmoid over ReLU")],
     "losses": ["values against textbook", "deltas against textbook", "class numbers and one-hot rows agree"],
     "softmax": ["all positive", "sums to one, largest deviation", "predicted class is the largest a", "softmax at 1e4"],
     "layers": ["weights of 32x32x3 into 100 units", "formula and network agree for L = 0 ... 4"],

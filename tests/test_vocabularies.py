@@ -26,6 +26,12 @@ def test_characters_come_back(text):
     letters = Characters.fit(text)
     assert letters.decode(letters.encode(text)) == text
     assert len(letters) == len(set(text)) == letters.encode(text).max() + 1
+    assert Characters.fit([text, text[:1]]) == letters
+
+
+def test_characters_are_those_of_texts():
+    with pytest.raises(DeltaruleError, match="a vocabulary reads text, received int"):
+        Characters.fit([3, 4])
 
 
 @given(TEXTS)

@@ -35,15 +35,19 @@ SPLITS = ("auto", "random", "stratified", "group", "time", "blocks")
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """The options that say how the rows of a table are steps of sequences: the columns of their ids, times and values."""
+    """The options that say how the rows of a table are steps of sequences: the columns of their ids, times and values.
+
+    With `differences` the times are those since the row before.
+    """
 
     id: str | None = None
     time: str | None = None
     values: tuple[str, ...] = ()
+    differences: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As a model remembers it."""
-        return {"id": self.id, "time": self.time, "values": list(self.values)}
+        return {"id": self.id, "time": self.time, "values": list(self.values), "differences": self.differences}
 
 
 def open_data(name: str, target: str | None = None, problem: str | None = None, drop: tuple[str, ...] = (), folder: str | None = None,
@@ -53,9 +57,12 @@ def open_data(name: str, target: str | None = None, problem: str | None = None, 
     Raises DataError for an unknown name (offering the nearest) and where an option is for files only.
     """
     steps = steps or Steps()
-    if steps.id is None and (steps.time is not None or steps.values):
-        raise DataError(f"{'--values' if steps.time is None else '--time'} is for tables of sequences; name with --id the column that says "
-                        "which rows belong together")
+    options = {"--time": steps.time, "--values": steps.values, "--differences": steps.differences}
+    given = [option for option, value in options.items() if value]
+    if steps.id is None and given:
+        raise DataError(f"{given[0]} is for tables of sequences; name with --id the column that says which rows belong together")
+    if steps.differences and steps.time is None:
+        raise DataError("--differences says that a column holds the time since the row before; name it with --time")
     if steps.id is not None and (is_folder(name) or is_data_set(name)):
         raise DataError(f"--id is for table files that hold sequences, one row for each step; {shown(name)} is none")
     if folder is not None and name != "mnist":
@@ -86,7 +93,8 @@ def _open_sequences(path: str, target: str | None, problem: str | None, drop: tu
         raise DataError("--target is missing: which column says what each sequence is? It holds the same in all rows of a sequence")
     if drop:
         raise DataError("--drop is for tables of rows; name the columns that are measured with --values")
-    return read_sequences(path, id=str(steps.id), time=steps.time, values=steps.values or None, label=target, problem=problem).dataset()
+    return read_sequences(path, id=str(steps.id), time=steps.time, values=steps.values or None, label=target, problem=problem,
+                          differences=steps.differences).dataset()
 
 
 def divided(data: Dataset, own_test: Dataset | None, split: str, share: float | None, seed: int) -> tuple[Dataset, Dataset, str]:
@@ -193,7 +201,7 @@ def _steps_of(model: Model, path: str, target: str | None = None) -> Sequences:
     if not steps.get("id"):
         raise DataError("the model file does not say how its sequences stand in a table; use Model.predict in Python")
     return read_sequences(table_file(path), id=steps["id"], time=steps["time"], values=steps["values"], label=target,
-                          classes=model.labels.names if model.labels else ())
+                          differences=steps.get("differences", False), classes=model.labels.names if model.labels else ())
 
 
 def open_inputs(model: Model, path: str) -> "np.ndarray | pl.DataFrame | Sequences":

@@ -43,6 +43,7 @@ def train(
     id: Annotated[str | None, _option("The data", "COLUMN", "For sequences, one row for each step: which rows belong together.")] = None,
     time: Annotated[str | None, _option("The data", "COLUMN", "When each step was: numbers or dates.")] = None,
     values: Annotated[str | None, _option("The data", "COLUMNS", "What was measured in each step (default: all numbers).")] = None,
+    differences: Annotated[bool, _option("The data", None, "The times are those since the row before.", "--differences")] = False,
     split: Annotated[str, _option("The data", "HOW", "How the test rows are set apart: auto, random, stratified, group:COLUMN, "
                                                      "time:COLUMN or blocks:COLUMN,COLUMN.")] = "auto",
     test: Annotated[float | None, _option("The data", "SHARE", "Share of the rows kept for the test (default: 0.2).")] = None,
@@ -76,7 +77,7 @@ def train(
              "activation": activation}
     known_activation(activation)        # these raise for what no layer could take
     Dropout(dropout or 0.0)
-    steps = Steps(id, time, names_in(values))
+    steps = Steps(id, time, names_in(values), differences)
     data, own_test = open_data(source, target, problem, names_in(drop), data_dir, size_in(size), channels, steps)
     train_part, test_part, how = divided(data, own_test, split, test, seed)
     findings = audit(train_part, test_part)

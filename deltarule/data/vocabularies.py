@@ -41,9 +41,9 @@ class Characters:
                                  "for those of a text write Characters.fit(text)")
 
     @classmethod
-    def fit(cls, text: str) -> "Characters":
-        """The characters that occur in a text. Raises DeltaruleError for an empty text."""
-        return cls("".join(sorted(set(text))))
+    def fit(cls, text: str | Iterable[str]) -> "Characters":
+        """The characters that occur in a text, or in several. Raises DeltaruleError for an empty text and what is no text."""
+        return cls("".join(sorted({character for part in _texts(text) for character in part})))
 
     def __len__(self) -> int:
         return len(self.characters)
