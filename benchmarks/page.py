@@ -58,7 +58,8 @@ def write(measured):
 
 
 def _training(results):
-    training, peak, folder = results["training"], results["machine"]["product_gflops"], results["machine"]["backend"]
+    training = {name: results["training"][name] for name in WORKLOADS if name in results["training"]}
+    peak, folder = results["machine"]["product_gflops"], results["machine"]["backend"]
     peers = [peer for peer in dict.fromkeys(peer for found in training.values() for peer in found) if peer != OURS]
     yield from ("### Training", "", "Time of a whole training step (forward, backward, update), deltarule's with all that `Network.fit` "
                 "does; then how many times slower each peer is (median of the turns, smallest to largest in brackets). Each begins "
@@ -69,8 +70,9 @@ def _training(results):
         cells = [factor(found.get(peer), WORKLOADS[name].wanted.get(peer)) for peer in peers]
         yield (f"| {WORKLOADS[name].title} | {duration(middle(mine['seconds']))} | {share(WORKLOADS[name], mine, peak):.0%} | "
                + " | ".join(cells) + " |")
-    yield from ("", "\"-\": the peer does not serve this network, or it is not written for it. Of the peak: two operations for every "
-                "multiply-add, three times (forward and two products backward), against the product of two matrices of 2048.", "",
+    yield from ("", "\"-\": not measured: the peer does not serve this network, or was left out of this run. Of the peak: two "
+                "operations for every multiply-add, three times (forward and two products backward), against the product of two matrices "
+                "of 2048.", "",
                 f"![How many times slower the peers are](performance/{folder}-training.png)", "", "Peak memory of the process (MB):", "",
                 "| workload | " + " | ".join([OURS, *peers]) + " |", "|---" * (2 + len(peers)) + "|")
     for name, found in training.items():
@@ -152,7 +154,7 @@ def _figure(training, peers, name):
     axes.set_yticks(range(len(training)), [WORKLOADS[name].title for name in training])
     axes.invert_yaxis()
     axes.grid(axis="x", color="#dddddd")
-    axes.set_xlabel("time of the peer / time of deltarule (1: equally fast; dots: median, lines: smallest to largest)")
+    axes.set_xlabel("time of the peer / time of deltarule\n(1: equally fast; dots: median, lines: smallest to largest)")
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False)
     save(figure, name)

@@ -94,8 +94,9 @@ def compare(workload, peers, repeats, say=print):
                 side.stop()
                 raise Broken(f"after {UPDATES} updates its loss is {loss:.5f}, ours {results[OURS]['loss']:.5f}")
             side.ask("train", 1)        # compiles
-            epochs = min(workload.epochs, max(1, round(TURN / side.ask("train", 1))))
-            side.ask("train", epochs)   # a longer training may be another program
+            epochs = 1
+            while (more := min(workload.epochs, max(1, round(epochs * TURN / side.ask("train", epochs))))) > epochs:
+                epochs = more           # a longer training may be another program, and what a call costs is shared by its epochs
         except Broken as error:
             if peer == OURS:
                 raise

@@ -123,7 +123,7 @@ WORKLOADS = {workload.name: workload for workload in (
     _recurrent("lstm", "LSTM 128, 28 steps of 28, batch 64", "lstm", 128, 28, 64, 200 * 64, 1.2),
     _recurrent("gru", "GRU 128, 28 steps of 28, batch 64", "gru", 128, 28, 64, 200 * 64, 1.2),
     _recurrent("lstm-long", "LSTM 256, 100 steps of 28, batch 32", "lstm", 256, 100, 32, 60 * 32, 1.1),
-    Workload("transformer", "4 blocks, width 128, 128 steps, batch 32",
+    Workload("transformer", "transformer of 4 blocks, width 128, 128 steps, batch 32",
              (n.Embedding(65, 128), *[n.Block(4)] * 4, n.LayerNorm(), n.Dense(65)), (128,), 65, 32, 16 * 32, {_TORCH: 1.2}, vocabulary=65,
              per_step=True, sixth=True),
 )}
