@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from deltarule import kernels
+from deltarule.ops import native
 
 MANY = 2**14        # numbers from which on one pass over the memory is worth a call of the kernel
 
 
 class Decays(NamedTuple):
-    """How fast both averages forget, and what keeps the direction finite; numbers, or arrays of none axes."""
+    """How fast both averages forget, and what keeps the direction finite; numbers, or arrays of no axes."""
 
     beta1: Any
     beta2: Any
@@ -31,7 +32,7 @@ def direction(g: jax.Array, m: jax.Array, s: jax.Array, decays: Decays, t: jax.A
     beta1, beta2, epsilon = decays
     t = t.astype(g.dtype)
     gain, share = 1 / (1 - beta1**t), 1 / jnp.sqrt(1 - beta2**t)     # m' = gain m, sqrt(s') = share sqrt(s)
-    if g.dtype == jnp.float32 and g.size >= MANY and jax.default_backend() == "cpu" and kernels.kernels(*kernels.DENSE).ready:
+    if g.size >= MANY and native.runs(g.dtype, *kernels.DENSE):
         settings = (beta1, 1 - beta1, beta2, 1 - beta2, gain, share, epsilon)
         return kernels.adam_direction(g, m, s, jnp.stack([jnp.asarray(value, g.dtype) for value in settings]))
     m = (1 - beta1) * g + beta1 * m

@@ -19,9 +19,11 @@ def serves(dtype: Any, groups: int, axes: int, pool: tuple[int, ...] = ()) -> bo
     return groups == 1 and axes <= 2 and math.prod(pool) <= kernels.WINDOW and runs(dtype)
 
 
-def runs(dtype: Any) -> bool:
-    """Whether there are kernels for numbers of this kind, here; the first question compiles them."""
-    return bool(dtype == jnp.float32 and jax.default_backend() == "cpu" and kernels.kernels().ready)
+def runs(dtype: Any, *sources: str) -> bool:
+    """Whether there are kernels of these sources (of all, where none is named) for numbers of this kind, here; the first question
+    compiles them.
+    """
+    return bool(dtype == jnp.float32 and jax.default_backend() == "cpu" and kernels.kernels(*sources).ready)
 
 
 def maps(x: jax.Array, K: jax.Array, at: Any, b: jax.Array | None = None, activation: str = "linear", pool: tuple[int, ...] = (),
