@@ -6,8 +6,9 @@ writing    a language model's text, beside PyTorch eager
 scaling    seconds and memory of a step against width, depth, batch, rows and length, beside PyTorch eager
 start      imports, a saved model's first prediction, and MNIST from nothing to its accuracy
 
-Results go to build/benchmarks-cpu.json as they come, to build/benchmarks-gpu.json where JAX finds a GPU. --page keeps them in
-docs/performance/ and writes docs/performance.md from all that are there: one part for each device.
+Results go to build/benchmarks-cpu.json as they come, to build/benchmarks-gpu.json where JAX finds a GPU; Ctrl-C loses only what is being
+measured, and --resume goes on from there. --page keeps them in docs/performance/ and writes docs/performance.md from all that are there:
+one part for each device.
 """
 
 import argparse
@@ -37,6 +38,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--results", type=Path, metavar="FILE")
     parser.add_argument("--data-dir", metavar="FOLDER", help="MNIST, for the times to its accuracy")
+    parser.add_argument("--resume", action="store_true", help="measure only what the results do not have yet")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md from all results, measure nothing")
     arguments = parser.parse_args()
     parts = arguments.parts or PARTS
@@ -51,6 +53,9 @@ def main():
     results = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
     if any(results.get("machine", {}).get(name) != here[name] for name in ("processor", "cores", "device", "python", "versions")):
         results = {}        # of another machine, or of other versions
+    if arguments.resume and "training" in results:
+        arguments.only = [name for name in arguments.only or WORKLOADS if name not in results["training"]]
+        parts = [part for part in parts if (part not in results if part != "training" else arguments.only)]
     results["machine"] = here
     print(page.machine_line(results["machine"]), flush=True)
     if "training" in parts:
@@ -85,4 +90,8 @@ def keep(results, path):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted: what had been measured is kept; python benchmarks --resume goes on from there", file=sys.stderr)
+        sys.exit(130)

@@ -5,7 +5,7 @@ import dataclasses
 import networks as n
 import numpy as np
 from turns import OURS, Broken, Process, fastest
-from workloads import Workload
+from workloads import UPDATES, Workload
 
 TORCH = "PyTorch eager"
 
@@ -17,12 +17,12 @@ def _mlp(name, hidden, batch=128, rows=6_400):
 FAMILIES = {        # title of the axis: what is varied, and the workload for each of its values
     "width (units of two hidden layers, batch 128)": ([32, 128, 512, 2048], lambda w: _mlp(f"width {w}", [w, w])),
     "depth (hidden layers of 128, batch 128)": ([1, 4, 16, 64], lambda d: _mlp(f"depth {d}", [128] * d)),
-    "batch (784-256-256-10)": ([8, 32, 128, 512, 2048], lambda b: _mlp(f"batch {b}", [256, 256], b, max(6_400, 4 * b))),
-    "rows of data (784-128-10, batch 128)": ([2_000, 8_000, 32_000, 128_000], lambda r: _mlp(f"rows {r}", [128], 128, r)),
+    "batch (784-256-256-10)": ([8, 32, 128, 512, 2048], lambda b: _mlp(f"batch {b}", [256, 256], b, max(6_400, UPDATES * b))),
+    "rows of data (784-128-10, batch 128)": ([3_000, 10_000, 30_000, 100_000], lambda r: _mlp(f"rows {r}", [128], 128, r)),
     "length (LSTM 64, batch 32)": ([16, 64, 256, 1024], lambda T: dataclasses.replace(
-        Workload(f"length {T}", f"length {T}", (n.Recurrent("lstm", 64), n.Dense(10)), (T, 8), 10, 32, 20 * 32, sixth=True))),
+        Workload(f"length {T}", f"length {T}", (n.Recurrent("lstm", 64), n.Dense(10)), (T, 8), 10, 32, UPDATES * 32, sixth=True))),
     "length (transformer of 2 blocks, width 64, batch 8)": ([32, 128, 512], lambda T: Workload(
-        f"tokens {T}", f"tokens {T}", (n.Embedding(65, 64), n.Block(4), n.Block(4), n.LayerNorm(), n.Dense(65)), (T,), 65, 8, 12 * 8,
+        f"tokens {T}", f"tokens {T}", (n.Embedding(65, 64), n.Block(4), n.Block(4), n.LayerNorm(), n.Dense(65)), (T,), 65, 8, UPDATES * 8,
         vocabulary=65, per_step=True, sixth=True)),
 }
 

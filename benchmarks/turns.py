@@ -3,19 +3,23 @@
 import multiprocessing
 import os
 import platform
+import signal
 import statistics
 import time
 from importlib.metadata import PackageNotFoundError, version
 
 from peers import PEERS, found
+from workloads import UPDATES
 
-UPDATES, REST = 20, 0.3
+REST = 0.3
 TURN = 1.0      # seconds that a turn takes, where an epoch is not longer
+LONG = 120.0    # seconds after which three turns of all sides are enough
 OURS = "deltarule"
 
 
 def serve(peer, workload, setting, pipe):
     """The life of one side: answer requests until told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C is for the process that asks
     try:
         os.environ.update(found(peer).ENVIRONMENT)
         side = found(peer).Side(workload, setting)
@@ -73,7 +77,7 @@ def fastest(peer, workload):
     for setting in settings:
         side = Process(peer, workload, setting)
         side.ask("losses", UPDATES)
-        seconds[setting] = min(side.ask("train", 1), side.ask("train", 1))
+        seconds[setting] = min(side.ask("train", 1) for _ in range(2))
         side.stop()
     return min(seconds, key=seconds.get)
 
@@ -104,7 +108,10 @@ def compare(workload, peers, repeats, say=print):
             results[peer] = {"failed": str(error)}
             continue
         sides[peer], results[peer] = side, {"setting": setting, "loss": loss, "epochs": epochs, "seconds": []}
-    for _ in range(repeats):
+    begin = time.perf_counter()
+    for turn in range(repeats):
+        if turn >= 3 and time.perf_counter() - begin > LONG:
+            break
         for peer, side in sides.items():
             epochs = results[peer]["epochs"]
             results[peer]["seconds"].append(side.ask("train", epochs) / epochs / workload.steps)

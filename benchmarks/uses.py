@@ -18,7 +18,7 @@ def measure(arguments):
         workload = WORKLOADS[name].ready()
         ours, theirs = Process("uses of " + OURS, workload), Process("uses of " + TORCH, workload)
         for side in (ours, theirs):
-            side.ask(method, 1)     # compiles
+            side.ask(method, calls)     # compiles, and tries numbers of threads
         pairs = [(theirs.ask(method, calls) / calls, ours.ask(method, calls) / calls) for _ in range(arguments.repeats)]
         ours.stop()
         theirs.stop()
@@ -97,11 +97,23 @@ class Torch:
         from peers import pytorch
 
         torch.set_num_threads(os.cpu_count() or 1)
-        self.torch, self.pytorch, self.workload = torch, pytorch, workload
+        self.torch, self.pytorch, self.workload, self.threads = torch, pytorch, workload, None
         self.net = pytorch.network(workload).eval()
         x, y = workload.data()
         x = np.moveaxis(x, -1, 1) if x.ndim > 2 else x
         self.x, self.y = np.ascontiguousarray(x[:10_000]), y[:10_000]
+
+    def _predictions(self, predict, calls):
+        """Seconds for so many, with the number of threads that is fastest for them, tried first."""
+        if self.threads is None:
+            seconds = {}
+            for threads in sorted({1, os.cpu_count() or 1}):
+                self.torch.set_num_threads(threads)
+                timed(predict, max(3, calls // 10))
+                seconds[threads] = timed(predict, calls)
+            self.threads = min(seconds, key=seconds.get)
+            self.torch.set_num_threads(self.threads)
+        return timed(predict, calls)
 
     def _predict(self, x):
         with self.torch.inference_mode():
@@ -109,11 +121,11 @@ class Torch:
 
     def predict_one(self, calls):
         """As deltarule's."""
-        return timed(lambda i: self._predict(self.x[i % 64:i % 64 + 1]), calls)
+        return self._predictions(lambda i: self._predict(self.x[i % 64:i % 64 + 1]), calls)
 
     def predict_many(self, calls):
         """As deltarule's, in the 10,000 at once."""
-        return timed(lambda _: self._predict(self.x), calls)
+        return self._predictions(lambda _: self._predict(self.x), calls)
 
     def trace(self, calls):
         """As deltarule's."""

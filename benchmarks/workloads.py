@@ -7,6 +7,7 @@ import networks as n
 import numpy as np
 
 _TORCH = "PyTorch eager"
+UPDATES = 20        # after which all sides must have the same loss
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Workload:
     per_step: bool = False
     sixth: bool = False
     agreement: float = 1e-2         # of the losses after 20 updates
+
+    def __post_init__(self):
+        if self.rows < UPDATES * self.batch:
+            raise ValueError(f"{self.title}: {self.rows} rows; {UPDATES} updates need {UPDATES * self.batch}")
 
     @property
     def steps(self):
@@ -114,16 +119,16 @@ WORKLOADS = {workload.name: workload for workload in (
     Workload("lenet5-1998", "LeNet-5 (tanh, average pooling), 28x28x1", _lenet("tanh", "mean"), _MNIST, 10, 128, 120 * 128, {_TORCH: 2.5},
              epochs=8, sixth=True),
     Workload("cnn3", "Conv 32, Conv 64 (3x3), Pool, Dense 128", _cnn(3, "valid"), _MNIST, 10, 128, 48 * 128, {_TORCH: 1.5}, sixth=True),
-    Workload("cnn5", "the same with 5x5 kernels, padding same", _cnn(5, "same"), _MNIST, 10, 128, 30 * 128, {_TORCH: 1.4}, sixth=True),
-    Workload("resnet", "ResNet-20 (16, 32, 64), 32x32x3", _resnet(), (32, 32, 3), 10, 128, 30 * 128, {_TORCH: 1.2}, sixth=True,
+    Workload("cnn5", "the same with 5x5 kernels, padding same", _cnn(5, "same"), _MNIST, 10, 128, 20 * 128, {_TORCH: 1.4}, sixth=True),
+    Workload("resnet", "ResNet-20 (16, 32, 64), 32x32x3", _resnet(), (32, 32, 3), 10, 128, 20 * 128, {_TORCH: 1.2}, sixth=True,
              agreement=2e-2),
     Workload("conv1d", "three Conv1D of 64, kernel 3, 1000x1",
-             (*[n.Conv(64, 3, "relu", axes=1)] * 3, n.GlobalMean(1), n.Dense(5)), (1000, 1), 5, 128, 30 * 128, {_TORCH: 1.4}, sixth=True),
+             (*[n.Conv(64, 3, "relu", axes=1)] * 3, n.GlobalMean(1), n.Dense(5)), (1000, 1), 5, 128, 20 * 128, {_TORCH: 1.4}, sixth=True),
     _recurrent("rnn", "plain RNN 128, 28 steps of 28, batch 64", "rnn", 128, 28, 64, 200 * 64, 1.5),
     _recurrent("lstm", "LSTM 128, 28 steps of 28, batch 64", "lstm", 128, 28, 64, 200 * 64, 1.2),
     _recurrent("gru", "GRU 128, 28 steps of 28, batch 64", "gru", 128, 28, 64, 200 * 64, 1.2),
     _recurrent("lstm-long", "LSTM 256, 100 steps of 28, batch 32", "lstm", 256, 100, 32, 60 * 32, 1.1),
     Workload("transformer", "transformer of 4 blocks, width 128, 128 steps, batch 32",
-             (n.Embedding(65, 128), *[n.Block(4)] * 4, n.LayerNorm(), n.Dense(65)), (128,), 65, 32, 16 * 32, {_TORCH: 1.2}, vocabulary=65,
+             (n.Embedding(65, 128), *[n.Block(4)] * 4, n.LayerNorm(), n.Dense(65)), (128,), 65, 32, 20 * 32, {_TORCH: 1.2}, vocabulary=65,
              per_step=True, sixth=True),
 )}

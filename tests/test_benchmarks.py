@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +28,13 @@ def test_every_workload_is_described_and_built_alike(benchmarks):
         expected = sum(GROUPS.get(type(part).__name__, 0) for part in networks.parts(workload.network))
         assert len(workload.first) == expected, workload.name
         assert workload.multiply_adds > 0
-    small = dataclasses.replace(workloads["table"], rows=7)
+    small = dataclasses.replace(workloads["table"], rows=640)
     (x, y), again = small.data(), small.data()
-    assert x.shape == (7, 20)
+    assert x.shape == (640, 20)
     np.testing.assert_array_equal(x, again[0])
     assert set(y) <= {0, 1, 2}
+    with pytest.raises(ValueError, match="639 rows; 20 updates need 640"):
+        dataclasses.replace(small, rows=639)
 
 
 def test_losses_are_those_of_the_textbook(benchmarks):
@@ -55,6 +59,19 @@ def test_sides_take_turns_and_what_computes_something_else_is_not_timed(benchmar
     refused = turns.compare(strict, ["lax.scan by hand"], 1, said.append)
     assert "after 20 updates its loss is" in refused["lax.scan by hand"]["failed"]
     assert len(said) == 1
+
+
+@pytest.mark.slow
+def test_what_was_interrupted_goes_on(benchmarks, measured, tmp_path):
+    path = tmp_path / "results.json"
+    kept = measured | {"machine": benchmarks("turns").machine()}
+    kept["training"] = dict.fromkeys(benchmarks("workloads").WORKLOADS, kept["training"]["table"])
+    path.write_text(json.dumps(kept | {"writing": {}}))
+    program = [sys.executable, str(FOLDER), "--resume", "--results", str(path)]
+    run = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert run.returncode == 1      # a target is missed
+    assert [line.split(":")[0] for line in run.stdout.splitlines()[1:]] == ["missed"] * 4       # nothing was measured
+    assert json.loads(path.read_text())["training"] == kept["training"]
 
 
 @pytest.fixture

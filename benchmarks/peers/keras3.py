@@ -39,9 +39,10 @@ class Side:
         if workload.quadratic:
             self.y = np.eye(workload.classes, dtype=np.float32)[self.y]
         loss = half_squared_error if workload.quadratic else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        optimizer = keras.optimizers.SGD if workload.optimizer == "sgd" else keras.optimizers.Adam
+        rate = workload.rate
+        optimizer = keras.optimizers.SGD(rate) if workload.optimizer == "sgd" else keras.optimizers.Adam(rate, epsilon=1e-8)
         steps = setting if keras.backend.backend() == "jax" else 1
-        self.net.compile(optimizer=optimizer(workload.rate), loss=loss, steps_per_execution=steps)
+        self.net.compile(optimizer=optimizer, loss=loss, steps_per_execution=steps)
 
     def losses(self, steps):
         """As deltarule's."""
@@ -75,6 +76,14 @@ def network(workload):
     from keras import layers
 
     filled = []
+
+    class Places(layers.Layer):     # as the documentation's examples of transformers write it
+        def __init__(self, vocabulary, steps, width):
+            super().__init__()
+            self.embedding, self.places = layers.Embedding(vocabulary, width), layers.Embedding(steps, width)
+
+        def call(self, x):
+            return self.embedding(x) + self.places(keras.ops.arange(x.shape[-1]))
 
     def put(layer, x, *weights):
         h = layer(x)
@@ -115,9 +124,7 @@ def network(workload):
                 return put({"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}[part.kind](part.units), x,
                            *recurrent(part, next(weights)))
             case n.Embedding():
-                h = put(layers.Embedding(part.vocabulary, part.width), x, next(weights)["weights"])
-                places = layers.Embedding(workload.shape[0], part.width)
-                return h + put(places, keras.ops.arange(workload.shape[0]), next(weights)["weights"])
+                return put(Places(part.vocabulary, *workload.shape, part.width), x, next(weights)["weights"], next(weights)["weights"])
             case n.Block():
                 given, d = next(weights), x.shape[-1]
                 size = d // part.heads
