@@ -401,7 +401,7 @@ def restore(header: dict[str, Any], arrays: dict[str, np.ndarray], path: str) ->
 
 @compiled("layer", "dtype")
 def _predict(layer: Layer, dtype: str, params: Tree, state: Tree, x: Array) -> Array:
-    output, _ = forward(layer, params, state, x, dtype=dtype)
+    output, _ = forward(layer, params, state, x, dtype=dtype, plain=True)
     return output.h
 
 

@@ -5,6 +5,7 @@ or polars table and a nested list all pass here, and nothing is paid for a libra
 """
 
 import datetime
+import math
 import numbers
 from typing import Any
 
@@ -71,8 +72,7 @@ def as_features(value: Any, dtype: str = "float32", what: str = "x", keep_intege
         raise DataError(f"{what} has shape {array.shape}: nothing to learn from; expected at least one row and one feature")
     if keep_integers and array.dtype == np.uint8:
         return array
-    with np.errstate(over="ignore"):
-        features = array.astype(dtype, copy=False)
+    features = array if array.dtype == dtype else _converted(array, dtype)
     if not all_finite(features):
         raise DataError(_not_finite(value, array, features, what))
     return features
@@ -138,7 +138,12 @@ def all_finite(array: np.ndarray) -> bool:
     if array.dtype.kind != "f":
         return True
     with np.errstate(all="ignore"):  # the sum is NaN or infinite if any value is, and seldom otherwise
-        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+        return math.isfinite(array.sum()) or bool(np.isfinite(array).all())
+
+
+def _converted(array: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):        # what is too large becomes infinite, and is named
+        return array.astype(dtype)
 
 
 def _to_numpy(value: Any, what: str) -> np.ndarray:

@@ -12,6 +12,8 @@ from deltarule.kernels.convolution import Geometry as Geometry
 from deltarule.kernels.convolution import backward as backward
 from deltarule.kernels.convolution import forward as forward
 from deltarule.kernels.counting import multiply_adds as multiply_adds
+from deltarule.kernels.dense import BENT as BENT
+from deltarule.kernels.dense import dense_row as dense_row
 from deltarule.kernels.normalization import norm_backward as norm_backward
 from deltarule.kernels.normalization import norm_forward as norm_forward
 from deltarule.kernels.pooling import Geometry as PoolGeometry
@@ -25,7 +27,7 @@ from deltarule.kernels.rows import layer_norm_backward as layer_norm_backward
 from deltarule.kernels.rows import layer_norm_forward as layer_norm_forward
 from deltarule.kernels.taking import take_rows as take_rows
 
-__all__ = ["ACTIVATIONS", "DENSE", "WINDOW", "Geometry", "PoolGeometry", "adam_direction", "attention_backward", "attention_forward",
-           "attention_onward", "backward", "forward", "gelu_backward", "gelu_forward", "kernels", "layer_norm_backward",
-           "layer_norm_forward", "multiply_adds", "norm_backward", "norm_forward", "pool_backward", "pool_forward", "recurrent_backward",
-           "recurrent_forward", "take_rows"]
+__all__ = ["ACTIVATIONS", "BENT", "DENSE", "WINDOW", "Geometry", "PoolGeometry", "adam_direction", "attention_backward",
+           "attention_forward", "attention_onward", "backward", "dense_row", "forward", "gelu_backward", "gelu_forward", "kernels",
+           "layer_norm_backward", "layer_norm_forward", "multiply_adds", "norm_backward", "norm_forward", "pool_backward", "pool_forward",
+           "recurrent_backward", "recurrent_forward", "take_rows"]

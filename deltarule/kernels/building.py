@@ -25,6 +25,7 @@ FOLDER = Path(__file__).parent
 LIBRARIES = {       # each from the source of this name; its functions are known to JAX under "deltarule_" + name
     "convolution": ("conv_forward", "conv_backward"),
     "taking": ("take_rows",),
+    "dense": ("dense_row",),
     "pooling": ("pool_forward", "pool_backward"),
     "normalization": ("norm_forward", "norm_backward"),
     "recurrent": ("recurrent_forward", "recurrent_backward"),
@@ -32,7 +33,7 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "adam": ("adam_direction",),
     "rows": ("layer_norm_forward", "layer_norm_backward", "gelu_forward", "gelu_backward"),
 }
-DENSE = ("taking", "adam")      # what networks without images and sequences need: a small part, so that they need not wait for the rest
+DENSE = ("taking", "dense", "adam")     # what networks without images and sequences need: they need not wait for the rest
 HEADERS = ("vectors.h", "functions.h", "lines.h", "behind.h", "winograd.h")
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
 INSTEAD = "convolution, pooling, normalization, recurrent layers, attention and Adam run in their JAX form"

@@ -35,7 +35,12 @@ def _attention(call: dict[str, Any], given: Shapes) -> int:
     return n * heads * T * S * (d + e)
 
 
+def _dense(call: dict[str, Any], given: Shapes) -> int:
+    inputs, units = given[1]
+    return inputs * units
+
+
 _COUNTS: dict[str, Callable[[dict[str, Any], Shapes], int]] = {
     "deltarule_conv_forward": _convolution, "deltarule_conv_backward": _convolution, "deltarule_recurrent_forward": _recurrent,
-    "deltarule_attention_forward": _attention,
+    "deltarule_attention_forward": _attention, "deltarule_dense_row": _dense,
 }

@@ -12,6 +12,7 @@ from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Scope
 from deltarule.ops.gelu import biased_gelu
 from deltarule.ops.narrow import product
+from deltarule.ops.single import neurons
 from deltarule.ops.steps import steps_product
 from deltarule.spec import register
 
@@ -51,9 +52,11 @@ class Dense(Layer):
             kind = "images" if x.ndim == 4 else "inputs"
             raise ShapeError(f"Dense received {kind} of shape {tuple(x.shape[1:])}; put Flatten() before it")
         W = scope.param("weights", self._weight_init(), (x.shape[-1], self.units))
+        b = scope.param("bias", initializers.initializer(self.bias), (self.units,)) if self.use_bias else None
+        if scope.plain and x.shape[:-1] == (1,) and isinstance(self.activation, str):
+            return neurons(x, W, b, self.activation)
         a = steps_product(x, W) if x.ndim == 3 else product(x, W)
-        if self.use_bias:
-            b = scope.param("bias", initializers.initializer(self.bias), (self.units,))
+        if b is not None:
             if self.activation == "gelu" and not scope.watched:
                 return biased_gelu(a, b)
             a = a + jnp.broadcast_to(b, a.shape)

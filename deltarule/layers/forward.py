@@ -42,13 +42,14 @@ def plan(layer: Layer, input_shape: tuple[int, ...], dtype: str = "float32", inp
 
 def forward(layer: Layer, params: Tree, state: Tree, x: Array, *, dtype: str = "float32", key: Array | None = None,
             training: bool = False, counted: Array | None = None, taps: dict[str, Array] | None = None,
-            probes: dict[str, Array] | None = None, seen: dict[str, tuple[Array, Array]] | None = None) -> tuple[Output, Tree]:
+            probes: dict[str, Array] | None = None, seen: dict[str, tuple[Array, Array]] | None = None,
+            plain: bool = False) -> tuple[Output, Tree]:
     """The network's output for a batch x, and the state it leaves behind.
 
     `counted` (batch,) is False for rows that only fill the batch up. Whole numbers are converted to the network's dtype here, so that
     images may stay uint8 in memory.
     """
-    run = Pass(params, state, key, training, dtype, counted=counted, taps=taps, probes=probes, seen=seen)
+    run = Pass(params, state, key, training, dtype, counted=counted, taps=taps, probes=probes, seen=seen, plain=plain)
     output = output_of(layer(as_floats(x, dtype), Scope(run)), run)
     return output, merged(state, run.new_state)
 

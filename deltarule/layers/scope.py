@@ -64,6 +64,7 @@ class Pass:
     tapped value by path; `probes`, when given, are added to them (zeros: the gradient with respect to a probe is the delta
     of that value). `seen`, when a dict, receives what went into every layer and what came out. `mask` (batch, steps) is False for the
     steps that only fill sequences up, from the layer on that says so. `memory` is what an encoder left for a decoder to look at.
+    `plain`: the output is all that is wanted, as in a prediction.
     """
 
     params: Tree
@@ -80,6 +81,7 @@ class Pass:
     mask: Array | None = None
     memory: Memory | None = None
     link: Link | None = None
+    plain: bool = False
 
 
 class Scope:
@@ -119,6 +121,11 @@ class Scope:
     def watched(self) -> bool:
         """Whether someone looks at what is tapped: then a must be there apart from h."""
         return self.run.taps is not None
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is a prediction: one pass, of which the output is all that is wanted."""
+        return self.run.plain
 
     @property
     def joinable(self) -> bool:

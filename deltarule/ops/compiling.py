@@ -9,7 +9,7 @@ import ctypes
 import functools
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -74,13 +74,11 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-@contextlib.contextmanager
-def precision(dtype: str) -> Iterator[None]:
+def precision(dtype: str) -> contextlib.AbstractContextManager[None]:
     """Within it JAX computes in float64 where dtype is "float64"; for "float32" nothing changes.
 
     >>> with precision("float64"):
     ...     print(jax.numpy.zeros(1, "float64").dtype)
     float64
     """
-    with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
-        yield
+    return jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext()
