@@ -15,7 +15,7 @@ from deltarule.augment import as_augmentations
 from deltarule.checks import checked_number
 from deltarule.errors import DeltaruleError, DivergenceError, ModelFileError
 from deltarule.files import StrPath
-from deltarule.layers.forward import forward
+from deltarule.layers.forward import forward, real_steps
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, draw, flatten
 from deltarule.losses import Loss, Output
@@ -132,9 +132,12 @@ class Ensemble:
         learner = self.first._learner(self.first._loss(loss), metrics)
         rows = self.first._rows(x, y, learner.loss, sample_weight, None)
         with precision(self.first.dtype):
-            output = _as_output(self._mean(self._outputs(rows.x)), self.first.output.activation)
+            net = self.first
+            output = _as_output(self._mean(self._outputs(rows.x)), net.output.activation)
+            if net.output.mask is not None:
+                output = output._replace(mask=real_steps(net.layer, net.dtype, net.params, net.state, rows.x, quick=True))
             weights = np.ones(len(rows.x)) if rows.weights is None else np.asarray(rows.weights, float)
-            values = [learner.loss.rows(output, rows.y), *(metric(name)(output.h, rows.y) for name in learner.metrics)]
+            values = [learner.loss.rows(output, rows.y), *(metric(name)(output.h, rows.y, output.mask) for name in learner.metrics)]
             means = [float(np.average(np.asarray(value, float), weights=weights)) for value in values]
         return dict(zip(("loss", *learner.metrics), means, strict=True))
 

@@ -20,11 +20,11 @@ from deltarule.glass.sight import Sight
 from deltarule.glass.summary import Summary, summarize
 from deltarule.glass.trace import Trace, watch, watch_both_ways
 from deltarule.layers.composition import as_layer
-from deltarule.layers.forward import forward, plan
+from deltarule.layers.forward import forward, plan, real_steps
 from deltarule.layers.layer import Layer
 from deltarule.layers.parts import parts, pieces
 from deltarule.layers.scope import Array, Tree, draw, flatten, unflatten
-from deltarule.losses import CTC, CrossEntropy, Loss, Overlap
+from deltarule.losses import Loss
 from deltarule.losses import loss as resolve_loss
 from deltarule.ops.compiling import compiled
 from deltarule.ops.compiling import precision as _precision
@@ -312,8 +312,7 @@ class Network:
         return resolve_loss(given, self.output.activation)
 
     def _learner(self, loss: Loss, metrics: Sequence[str] | str, **options: Any) -> Learner:
-        if metrics == "auto":
-            metrics = self._automatic_metrics(loss)
+        metrics = prepare.metrics(loss, self.output) if metrics == "auto" else metrics
         names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
         for name in names:
             metric(name)
@@ -321,15 +320,16 @@ class Network:
         return Learner(self.layer, loss, metrics=names, dtype=self.dtype, random=self.plan.random or bool(options.get("augment")),
                        **options)
 
-    def _automatic_metrics(self, loss: Loss) -> tuple[str, ...]:
-        if isinstance(loss, Overlap) and len(self.output_shape) > 1:
-            return "accuracy", "iou"
-        yes_or_no = isinstance(loss, CrossEntropy) or self.output.activation in ("sigmoid", "softmax", "step", "sign")
-        return ("accuracy",) if yes_or_no and not isinstance(loss, CTC) else ()
+    def _mask(self, x: np.ndarray, loss: Loss) -> Array | None:
+        """Which steps of the outputs for x are no padding, (n, steps), where the loss counts them; None where all are."""
+        if self.output.mask is None or not loss.counts_steps:
+            return None
+        with _precision(self.dtype):
+            return real_steps(self.layer, self.dtype, self.params, self.state, x, quick=True)
 
     def _rows(self, x: Any, y: Any, loss: Loss, sample_weight: Any, class_weight: Any, what: tuple[str, str] = ("x", "y")) -> Rows:
         features = prepare.inputs(x, self.input_shape, self.dtype, what[0], self.parts)
-        targets = prepare.targets(y, loss, self.output, len(features), self.dtype, what[1])
+        targets = prepare.targets(y, loss, self.output, len(features), self.dtype, what[1], self._mask(features, loss))
         weights = prepare.weights(sample_weight, class_weight, targets, len(self.output_shape) > 1)
         return Rows(features, targets, None if weights is None else weights.astype(self.dtype))
 
@@ -347,8 +347,8 @@ class Network:
         given = self.input_shape if len(self.parts) > 1 else np.shape(x)[1:]
         output = None if given == self.input_shape else at_length(self.layer, self.input_shape, given, self.dtype)
         features = prepare.inputs(x, given if output else self.input_shape, self.dtype, parts=pieces(self.parts, given if output else None))
-        return Rows(features, prepare.targets(y, loss, output or self.output, len(features), self.dtype),
-                    None if weights is None else as_array(weights, "weights").astype(self.dtype))
+        targets = prepare.targets(y, loss, output or self.output, len(features), self.dtype, mask=self._mask(features, loss))
+        return Rows(features, targets, None if weights is None else as_array(weights, "weights").astype(self.dtype))
 
     def _first_rows(self, batches: Any, loss: Loss, validation: Any) -> tuple[Rows, Rows | None, Any]:
         """The first batch, the validation rows, and the batches from the first on."""

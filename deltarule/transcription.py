@@ -6,18 +6,20 @@ import numpy as np
 
 from deltarule.checks import checked_number
 from deltarule.data.arrays import as_array
+from deltarule.data.padding import as_lengths
 from deltarule.errors import DataError, ShapeError
 
 Labels = tuple[int, ...]
 
 
-def ctc_decode(outputs: Any, beam: int | None = None, blank: int = 0) -> list[Labels]:
+def ctc_decode(outputs: Any, beam: int | None = None, blank: int = 0, lengths: Any = None) -> list[Labels]:
     """The labels that probabilities (n, T, K) say, one tuple for each row.
 
+    `lengths` (n,) are the steps that count of each, where sequences were filled up (`dr.data.pad`); None: all.
     Without `beam` the best path: the most probable of each step, repetitions and blanks left out. With it prefix beam search: so many
     beginnings are kept from step to step, each with the probability of all its paths; with a wide beam the most probable labels, which
     the best path may miss (Graves et al. 2006, section 3.2; Hannun et al. 2014). Raises ShapeError for another shape, DataError for
-    numbers that are no probabilities, DeltaruleError for settings out of range.
+    numbers that are no probabilities or lengths, DeltaruleError for settings out of range.
 
     >>> p = np.array([[[0.6, 0.4], [0.6, 0.4]]])            # nothing: 0.36; "1": 0.16 + 2 x 0.24
     >>> ctc_decode(p), ctc_decode(p, beam=4)
@@ -31,7 +33,8 @@ def ctc_decode(outputs: Any, beam: int | None = None, blank: int = 0) -> list[La
     if beam is not None:
         checked_number("beam", beam, 1, whole=True)
     checked_number("blank", blank, 0, p.shape[2] - 1, whole=True)
-    return [_best_path(row, blank) if beam is None else _beam(row, beam, blank) for row in p]
+    rows = p if lengths is None else [row[:T] for row, T in zip(p, as_lengths(lengths, *p.shape[:2]), strict=True)]
+    return [_best_path(row, blank) if beam is None else _beam(row, beam, blank) for row in rows]
 
 
 def _best_path(p: np.ndarray, blank: int) -> Labels:

@@ -49,17 +49,18 @@ def padded(labels, blank=0, width=6):
 
 
 @jax.jit
-def both(a, labels, lengths, blank):
-    return ctc(a, labels, lengths, blank), jax.grad(lambda a: jnp.sum(ctc(a, labels, lengths, blank)))(a)
+def both(a, labels, lengths, blank, mask):
+    return ctc(a, labels, lengths, blank, mask), jax.grad(lambda a: jnp.sum(ctc(a, labels, lengths, blank, mask)))(a)
 
 
-def losses(a, labels, blank=0, rows=32):
+def losses(a, labels, blank=0, rows=32, mask=None):
     """The engine's losses and gradients in float64, of at most so many rows."""
     n, spare = len(a), rows - len(a)
+    mask = np.ones(a.shape[:2], bool) if mask is None else mask
     with jax.enable_x64(True):
         wide = np.concatenate([a, np.zeros((spare, *a.shape[1:]))])
         value, slope = both(wide, padded([*labels, *[()] * spare], blank), np.array([*map(len, labels), *[0] * spare], np.int32),
-                            np.int32(blank))
+                            np.int32(blank), np.concatenate([mask, np.ones((spare, a.shape[1]), bool)]))
         return np.asarray(value)[:n], np.asarray(slope)[:n]
 
 
@@ -116,6 +117,52 @@ def test_float32_is_as_good_as_it_can_be():
     labels = [tuple(rng.integers(1, 5, count)) for count in range(7)]
     one = CTC().rows(Output(None, jnp.asarray(a, "float32"), "softmax"), jnp.asarray(padded(labels)))
     np.testing.assert_allclose(one, losses(a, labels)[0], rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------------------------------- padding
+
+@given(st.lists(st.booleans(), min_size=5, max_size=5).filter(any), st.integers(0, 99), st.data())
+def test_steps_of_padding_change_neither_the_loss_nor_the_gradient(there, seed, choose):
+    """Padding before, between and behind: the paths written out and the textbook are those of the real steps alone."""
+    a, there = drawn((5, 3, seed)), np.array(there)
+    found = all_labellings(softmax(a[there]))
+    label = choose.draw(st.sampled_from(sorted(found)))
+    value, slope = losses(a[None], [label], mask=there[None])
+    assert np.exp(-value[0]) == pytest.approx(found[label], rel=1e-10)
+    np.testing.assert_allclose(slope[0][there], textbook.ctc(softmax(a[there]), label).delta, atol=1e-11)
+    np.testing.assert_array_equal(slope[0][~there], 0)
+
+
+LENGTHS = np.array([7, 3, 5, 1])
+LABELS = [(1, 2, 1), (2,), (1, 1), ()]
+
+
+def padded_net(steps):
+    layers = [dr.Masked(9.0), dr.Bidirectional(dr.GRU(4, return_sequences=True)), dr.Dense(3, "softmax")]
+    return dr.Network(layers, input_shape=(steps, 2), dtype="float64", seed=3)
+
+
+def test_a_network_hears_and_learns_the_same_from_padded_sequences():
+    """Four sequences at once, filled up, against each alone in a network of its length: loss, gradient, a step of training, labels."""
+    rng, one, y = np.random.default_rng(0), padded_net(9), padded(LABELS)
+    sequences = [rng.normal(size=(T, 2)) for T in LENGTHS]
+    x, lengths = dr.data.pad(sequences, value=9.0, steps=9)
+    trace = one.trace(x, y, loss="ctc")
+    alone, p = [], []
+    for i, sequence in enumerate(sequences):
+        net = padded_net(len(sequence))
+        alone.append(net.trace(sequence[None], padded([LABELS[i]], width=max(1, len(LABELS[i]))), loss="ctc"))
+        p.append(net.predict(sequence[None]))
+        assert alone[-1].losses[0] == pytest.approx(-np.log(all_labellings(p[-1][0])[LABELS[i]]), rel=1e-9)
+    np.testing.assert_allclose(trace.losses, [each.losses[0] for each in alone], rtol=1e-9)
+    assert one.evaluate(x, y, loss="ctc")["loss"] == pytest.approx(np.mean(trace.losses))
+    gradient = np.mean([each["dense_1"].gradients["weights"] for each in alone], axis=0)
+    np.testing.assert_allclose(trace["dense_1"].gradients["weights"], gradient, atol=1e-12)
+    before = one.params["dense_1"]["weights"].copy()
+    for beam in (None, 8):
+        assert dr.ctc_decode(one.predict(x), beam, lengths=lengths) == [dr.ctc_decode(row, beam)[0] for row in p]
+    one.fit(x, y, loss="ctc", optimizer=dr.SGD(0.5), epochs=1, batch_size=None, progress=False)
+    np.testing.assert_allclose(one.params["dense_1"]["weights"], before - 0.5 * gradient, atol=1e-12)
 
 
 # ------------------------------------------------------------------------------------------------------------------------ decoding
@@ -205,6 +252,12 @@ NET = dr.Network([dr.Dense(3, "softmax")], input_shape=(4, 2))
     (lambda: dr.ctc_decode(np.ones((1, 2, 3))), DataError, r"ctc_decode expected probabilities that sum to 1 in every step"),
     (lambda: dr.ctc_decode(np.ones((1, 2, 1)), beam=0), DeltaruleError, r"beam expected a whole number of at least 1, received 0"),
     (lambda: dr.ctc_decode(np.ones((1, 2, 1)), blank=1), DeltaruleError, r"blank expected a whole number .*, received 1"),
+    (lambda: padded_net(4).evaluate([[[1.0, 1]] * 4, [[1, 1]] * 2 + [[9, 9]] * 2], np.array([[1, 2, 1]] * 2), loss="ctc"), DataError,
+     r"row 1 of the labels needs 3 steps \(one for .*\), the network gives 2 that are no padding"),
+    (lambda: dr.ctc_decode(np.ones((2, 3, 1)), lengths=[3]), ShapeError,
+     r"lengths has shape \(1,\), expected one length for each of the 2 sequences: \(2,\)"),
+    (lambda: dr.ctc_decode(np.ones((2, 3, 1)), lengths=[3, 4]), DataError,
+     r"sequence 1 has the length 4, expected a whole number from 1 to 3"),
     (lambda: label_error_rate([()], []), DeltaruleError, r"label_error_rate expected as many rows said as true, received 1 and 0"),
     (lambda: label_error_rate([()], [()]), DeltaruleError, r"label_error_rate expected at least one true label, received none"),
 ])

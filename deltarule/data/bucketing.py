@@ -7,7 +7,8 @@ import numpy as np
 
 from deltarule.checks import checked_number
 from deltarule.data.arrays import as_array
-from deltarule.errors import DataError, ShapeError
+from deltarule.data.padding import as_lengths
+from deltarule.errors import ShapeError
 
 CANDIDATES = 200        # lengths at most that are tried as the ends of buckets
 
@@ -64,10 +65,7 @@ def buckets(x: Any, y: Any, lengths: Any, *, batch_size: int = 32, count: int = 
     if x.ndim < 2 or len(y) != len(x) or lengths.shape != (len(x),):
         raise ShapeError(f"buckets expected x (n, steps) or (n, steps, features), y (n, ...) and lengths (n,), received {x.shape}, "
                          f"{y.shape} and {lengths.shape}")
-    wrong = np.flatnonzero((lengths < 1) | (lengths > x.shape[1]) | (lengths != np.rint(lengths)))
-    if wrong.size:
-        raise DataError(f"sequence {wrong[0]} has the length {lengths[wrong[0]]:g}, expected a whole number from 1 to {x.shape[1]}")
-    lengths = lengths.astype(int)
+    lengths = as_lengths(lengths, *x.shape[:2])
     return Buckets(x, y, lengths, best_ends(lengths, count), batch_size, seed)
 
 

@@ -6,7 +6,22 @@ from typing import Any
 import numpy as np
 
 from deltarule.data.arrays import as_array
-from deltarule.errors import DataError
+from deltarule.errors import DataError, ShapeError
+
+
+def as_lengths(lengths: Any, n: int, steps: int) -> np.ndarray:
+    """The lengths (n,) of sequences that are filled up to `steps`. Raises DataError for others than whole numbers from 1 to `steps`.
+
+    >>> as_lengths([2, 3.0], 2, 3).tolist()
+    [2, 3]
+    """
+    given = as_array(lengths, "lengths")
+    if given.shape != (n,):
+        raise ShapeError(f"lengths has shape {given.shape}, expected one length for each of the {n} sequences: ({n},)")
+    wrong = np.flatnonzero((given < 1) | (given > steps) | (given != np.rint(given)))
+    if wrong.size:
+        raise DataError(f"sequence {wrong[0]} has the length {given[wrong[0]]:g}, expected a whole number from 1 to {steps}")
+    return given.astype(int)
 
 
 def pad(sequences: Sequence[Any], value: float = 0.0, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deltarule.errors import ShapeError
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Pass, Plan, Scope, Tree, unflatten
 from deltarule.losses import Output
+from deltarule.ops.compiling import compiled
 
 
 def plan(layer: Layer, input_shape: tuple[int, ...], dtype: str = "float32", input_dtype: Any = None) -> tuple[Plan, Output]:
@@ -82,7 +84,20 @@ def shapes(plans: dict[str, tuple[Any, tuple[int, ...]]]) -> Tree:
 
 
 def output_of(h: Array, run: Pass) -> Output:
-    """What the last layer of a run gave, with the pre-activation and the name of its activation where that is its last act."""
+    """What the last layer of a run gave, with the pre-activation and the name of its activation where that is its last act.
+
+    Raises ShapeError where h has other steps than those that `Masked` looked at.
+    """
+    mask = run.mask if h.ndim > 2 else None
+    if mask is not None and tuple(mask.shape) != tuple(h.shape[:2]):
+        raise ShapeError(f"the network gives {h.shape[1]} steps, but Masked() stood where there were {mask.shape[1]}; put it behind the "
+                         "layers that change the number of steps, or leave it out")
     if run.link is not None and run.link.h is h:
-        return Output(h, run.link.a, run.link.activation if isinstance(run.link.activation, str) else None)
-    return Output(h)
+        return Output(h, run.link.a, run.link.activation if isinstance(run.link.activation, str) else None, mask)
+    return Output(h, mask=mask)
+
+
+@compiled("layer", "dtype")
+def real_steps(layer: Layer, dtype: str, params: Tree, state: Tree, x: Array) -> Array | None:
+    """Which steps of the outputs for x are no padding (n, steps), None where all are: only what `Masked` looks at is worked out."""
+    return forward(layer, params, state, x, dtype=dtype)[0].mask

@@ -19,9 +19,10 @@ class Masked(Layer):
 
     Recurrent layers keep their state there and give zeros, `reverse` begins at the last real step; nobody's attention goes there;
     GlobalAveragePool, GlobalMaxPool and AttentionPooling leave such steps out; layers that work step by step (Dense, Dropout, LayerNorm)
-    need not know. Convolutions, BatchNorm and a loss over all steps see padding as any other step. Where it reads the inputs, rows of
-    padding alone are refused. `dr.data.pad` fills sequences up; a trace shows the "mask" of every recurrent layer, 1 and 0. Shapes:
-    (batch, steps, features) -> the same, or (batch, steps) of whole numbers before an Embedding. Raises DeltaruleError for a value that is
+    need not know; losses and metrics of every step leave padding out: they are those of the sequences alone. Convolutions and BatchNorm
+    see padding as any other step. Where it reads the inputs, rows of padding alone are refused. `dr.data.pad` fills sequences up; a trace
+    shows the "mask" of every recurrent layer, 1 and 0. Shapes: (batch, steps, features) -> the same, or (batch, steps) of whole numbers
+    before an Embedding. Raises DeltaruleError for a value that is
     no number, ShapeError for other inputs.
 
     >>> import deltarule as dr

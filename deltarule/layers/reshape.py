@@ -23,6 +23,7 @@ class Flatten(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """h = x, with one axis for the features."""
+        scope.mask = None
         return scope.tap("activation", x.reshape(x.shape[0], math.prod(x.shape[1:])))
 
 
@@ -51,4 +52,6 @@ class Reshape(Layer):
         if math.prod(self.shape) != math.prod(x.shape[1:]):
             raise ShapeError(f"Reshape cannot make {self.shape} of rows of shape {tuple(x.shape[1:])}: {math.prod(self.shape)} values of "
                              f"{math.prod(x.shape[1:])}")
+        if self.shape[:1] != x.shape[1:2]:
+            scope.mask = None
         return scope.tap("activation", x.reshape(x.shape[0], *self.shape))

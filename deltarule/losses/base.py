@@ -1,8 +1,7 @@
 """What all losses share: the output that they look at, their table by name, and the comparison of shapes."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from deltarule.errors import DeltaruleError, ShapeError
@@ -12,18 +11,25 @@ Array = Any
 
 
 class Output(NamedTuple):
-    """What a network gave: the prediction h (batch, ...) and, where h = g(a) is its last act, the pre-activation a and the name g."""
+    """What a network gave: the prediction h (batch, ...) and, where h = g(a) is its last act, the pre-activation a and the name g.
+
+    `mask` (batch, steps) is False for the steps of h that only fill sequences up (`Masked`), None where all are real.
+    """
 
     h: Array
     a: Array = None
     activation: str | None = None
+    mask: Array | None = None
 
 
 class Loss:
-    """Base of all losses: `rows(output, y) -> (batch,)`, one loss for each row.
+    """Base of all losses: `rows(output, y) -> (batch,)`, one loss for each row, in which steps of padding do not count.
 
-    `check(output, y)` refuses targets that do not fit; `output` may hold shapes only (abstract arrays).
+    `check(output, y)` refuses targets that do not fit; `output` may hold shapes only (abstract arrays), and holds a mask where the loss
+    `counts_steps`.
     """
+
+    counts_steps: ClassVar[bool] = False
 
     def rows(self, output: Output, y: Array) -> Array:
         """The loss of each row, shape (batch,)."""
@@ -91,16 +97,6 @@ def from_zero_to_one(y: np.ndarray, value: Loss) -> None:
     if y.size and not (np.min(y) >= 0 and np.max(y) <= 1):
         wrong = np.min(y) if np.min(y) < 0 else np.max(y)
         raise DeltaruleError(f"{name_of(value)} expected targets from 0 to 1, received {wrong:g}")
-
-
-def over_outputs(rows: Array) -> Array:
-    """(batch, ...) as (batch, outputs)."""
-    return rows.reshape(rows.shape[0], -1)
-
-
-def over_places(rows: Array) -> Array:
-    """(batch,) as it is; (batch, ...) of steps or pixels as their mean (batch,)."""
-    return rows if rows.ndim == 1 else jnp.mean(over_outputs(rows), axis=-1)
 
 
 def along_last(values: Array, axes: int) -> Array:

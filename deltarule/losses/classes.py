@@ -17,11 +17,10 @@ from deltarule.losses.base import (
     from_zero_to_one,
     name_of,
     needs_output,
-    over_outputs,
-    over_places,
     same_shape,
     shown,
 )
+from deltarule.ops.rows import row_means, row_sums
 from deltarule.spec import register
 
 
@@ -69,7 +68,7 @@ class CrossEntropy(Loss):
             t = (1 - self.label_smoothing) * t + self.label_smoothing / K
         if self.class_weights:
             t = t * along_last(jnp.asarray(self.class_weights, a.dtype), a.ndim)
-        return over_places(-jnp.sum(t * jax.nn.log_softmax(a), axis=-1))
+        return row_means(-jnp.sum(t * jax.nn.log_softmax(a), axis=-1), output.mask)
 
 
 @register
@@ -100,7 +99,7 @@ class BinaryCrossEntropy(Loss):
         """softplus(a) - y a, and where yes weighs w: (1 - y) softplus(a) + w y softplus(-a)."""
         a, w = output.a, self.positive_weight
         L = jax.nn.softplus(a) - y * a if w == 1 else (1 - y) * jax.nn.softplus(a) + w * y * jax.nn.softplus(-a)
-        return over_places(jnp.sum(L, axis=-1))
+        return row_means(jnp.sum(L, axis=-1), output.mask)
 
 
 @register
@@ -121,7 +120,7 @@ class Hinge(Loss):
 
     def rows(self, output: Output, y: Array) -> Array:
         """Sum of max(0, 1 - y h)."""
-        return jnp.sum(over_outputs(jnp.maximum(0, 1 - y * output.h)), axis=-1)
+        return row_sums(jnp.maximum(0, 1 - y * output.h), output.mask)
 
 
 @register
@@ -150,7 +149,7 @@ class Perceptron(Loss):
 
     def rows(self, output: Output, y: Array) -> Array:
         """Sum of (y_hat - y) a."""
-        return jnp.sum(over_outputs((jax.lax.stop_gradient(output.h) - y) * output.a), axis=-1)
+        return row_sums((jax.lax.stop_gradient(output.h) - y) * output.a, output.mask)
 
 
 def check_classes(value: Loss, output: Output, y: np.ndarray) -> None:

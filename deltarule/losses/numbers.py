@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from deltarule.errors import DeltaruleError, ShapeError
-from deltarule.losses.base import Array, Loss, Output, cure, name_of, needs_output, over_outputs, same_shape, shown
+from deltarule.losses.base import Array, Loss, Output, cure, name_of, needs_output, same_shape, shown
+from deltarule.ops.rows import row_means, row_sums
 from deltarule.spec import register
 
 
@@ -32,10 +33,10 @@ class SquaredError(Loss):
 
     def rows(self, output: Output, y: Array) -> Array:
         """Sum, mean or half the sum of e^2."""
-        squares = over_outputs(jnp.square(output.h - y))
+        squares = jnp.square(output.h - y)
         if self.form == "mean":
-            return jnp.mean(squares, axis=-1)
-        return jnp.sum(squares, axis=-1) * (0.5 if self.form == "half" else 1.0)
+            return row_means(squares, output.mask)
+        return row_sums(squares, output.mask) * (0.5 if self.form == "half" else 1.0)
 
 
 @register
@@ -49,7 +50,7 @@ class AbsoluteError(Loss):
 
     def rows(self, output: Output, y: Array) -> Array:
         """Mean of |e|."""
-        return jnp.mean(over_outputs(jnp.abs(output.h - y)), axis=-1)
+        return row_means(jnp.abs(output.h - y), output.mask)
 
 
 @register
@@ -70,7 +71,7 @@ class Huber(Loss):
     def rows(self, output: Output, y: Array) -> Array:
         """Quadratic inside delta, linear outside."""
         e = jnp.abs(output.h - y)
-        return jnp.mean(over_outputs(jnp.where(e <= self.delta, 0.5 * e * e, self.delta * (e - 0.5 * self.delta))), axis=-1)
+        return row_means(jnp.where(e <= self.delta, 0.5 * e * e, self.delta * (e - 0.5 * self.delta)), output.mask)
 
 
 @register
@@ -126,7 +127,7 @@ class Poisson(Loss):
     def rows(self, output: Output, y: Array) -> Array:
         """r - y ln r + ln y!."""
         ln_r = output.a if output.activation == "exponential" else jnp.log(output.h)
-        return jnp.sum(over_outputs(output.h - y * ln_r + jax.lax.lgamma(y + 1)), axis=-1)
+        return row_sums(output.h - y * ln_r + jax.lax.lgamma(y + 1), output.mask)
 
 
 @register

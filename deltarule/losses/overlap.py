@@ -14,6 +14,7 @@ from deltarule.checks import check_number
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.losses.base import Array, Loss, Output, from_zero_to_one, loss, name_of, needs_output, same_shape, shown
 from deltarule.losses.classes import check_classes, one_of_each
+from deltarule.ops.rows import real
 from deltarule.spec import register
 
 
@@ -58,7 +59,7 @@ class Overlap(Loss):
             t, p = one_of_each(y, a), jax.nn.softmax(a)
             q = p @ (1 - jnp.eye(a.shape[-1], dtype=a.dtype))       # 1 - p as the sum of the others
         pixels = (len(a), -1, a.shape[-1] if a.ndim > 2 else 1)
-        p, q, t = (values.reshape(pixels) for values in (p, q, t))
+        p, q, t = (real(values, output.mask).reshape(pixels) for values in (p, q, t))
         return jnp.mean(self.regions(p, q, t), axis=-1)
 
     def regions(self, p: Array, q: Array, t: Array) -> Array:

@@ -1,6 +1,7 @@
 """The loss of transcription: which labels come in a sequence, in which order, where nobody says at which steps."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +20,15 @@ class CTC(Loss):
 
     For a softmax in every step, (batch, T, K); one of the K is the blank, which says nothing. Targets (batch, L): whole numbers from 0
     to K - 1, filled up with the blank behind the last label. dL/da is the softmax less the probability, given the labels, that the
-    step says this. Every step counts, also one of padding: the network learns to say nothing there. `ctc_decode` reads the labels
-    from the outputs. Raises DeltaruleError for a blank below 0.
+    step says this. Steps of padding (`Masked`) do not count. `ctc_decode` reads the labels from the outputs. Raises DeltaruleError for a
+    blank below 0.
 
     >>> a = jnp.zeros((1, 2, 3))
     >>> round(float(CTC().rows(Output(None, a, "softmax"), jnp.array([[1]]))[0]), 4)       # p = 3/9
     1.0986
     """
+
+    counts_steps: ClassVar[bool] = True
 
     blank: int = 0
 
@@ -54,11 +57,14 @@ class CTC(Loss):
         if gap.size:
             raise DataError(f"row {gap[0]} of the labels has a blank ({self.blank}) before a label; blanks only fill up behind the last")
         needed = real.sum(axis=1) + np.sum((y[:, 1:] == y[:, :-1]) & real[:, 1:], axis=1)
-        if y.size and needed.max() > T:
-            raise DataError(f"row {needed.argmax()} of the labels needs {needed.max()} steps (one for each label, and a blank between "
-                            f"equal ones), the network gives {T}")
+        steps = np.full(len(y), T) if output.mask is None else output.mask.sum(axis=1)
+        row = int(np.argmax(needed - steps)) if len(y) else 0
+        if len(y) and needed[row] > steps[row]:
+            raise DataError(f"row {row} of the labels needs {needed[row]} steps (one for each label, and a blank between equal ones), "
+                            f"the network gives {steps[row]}{' that are no padding' if steps[row] < T else ''}")
 
     def rows(self, output: Output, y: Array) -> Array:
         """-ln p(labels)."""
         labels = y.astype(jnp.int32)
-        return ctc(output.a, labels, jnp.sum(labels != self.blank, axis=1, dtype=jnp.int32), jnp.int32(self.blank))
+        mask = jnp.ones(output.a.shape[:2], bool) if output.mask is None else output.mask
+        return ctc(output.a, labels, jnp.sum(labels != self.blank, axis=1, dtype=jnp.int32), jnp.int32(self.blank), mask)

@@ -174,7 +174,7 @@ def measure(learner: Learner, params: Tree, state: Tree, watched: Watched) -> Ar
         fresh = begin + jnp.arange(size) >= i * size
         weights = lax.dynamic_slice_in_dim(watched.weights, begin, size, axis=1) * fresh.astype(learner.dtype)[None]
         output, _ = forward(learner.layer, params, state, x, dtype=learner.dtype)
-        values = [learner.loss.rows(output, y), *(metric(name)(output.h, y) for name in learner.metrics)]
+        values = [learner.loss.rows(output, y), *(metric(name)(output.h, y, output.mask) for name in learner.metrics)]
         return total + weights @ jnp.stack(values, axis=-1).astype(learner.dtype)
 
     if m == size:

@@ -12,7 +12,7 @@ from deltarule.data.arrays import all_finite, as_array, as_features
 from deltarule.data.splitting import random_rows, stratified_rows
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.layers.parts import Part
-from deltarule.losses import Loss, Output, name_of
+from deltarule.losses import CTC, CrossEntropy, Loss, Output, Overlap, name_of
 from deltarule.ops.noise import step_key
 from deltarule.ops.sharing import room
 from deltarule.spec import to_json
@@ -110,10 +110,11 @@ def probes(rows: int, input_shape: tuple[int, ...], dtype: str, parts: tuple[Par
     return np.concatenate(drawn, axis=1).reshape(shape).astype(dtype)
 
 
-def targets(y: Any, loss: Loss, output: Output, rows: int, dtype: str, what: str = "y") -> np.ndarray:
+def targets(y: Any, loss: Loss, output: Output, rows: int, dtype: str, what: str = "y", mask: Any = None) -> np.ndarray:
     """Targets that fit the loss and the network's output exactly; `output` holds the abstract output of one row.
 
-    Masks (n, height, width) of a network that gives (n, height, width, 1) get their last axis here.
+    Masks (n, height, width) of a network that gives (n, height, width, 1) get their last axis here. `mask` (rows, steps) is False for
+    padding among the outputs, for a loss that counts steps.
     """
     values = as_array(y, what)
     if values.ndim == 0 or len(values) != rows:
@@ -126,7 +127,7 @@ def targets(y: Any, loss: Loss, output: Output, rows: int, dtype: str, what: str
         values = values.astype("int32" if classes and values.dtype.kind == "b" else dtype)
     if not classes and len(output.h.shape) > 2 and (*values.shape[1:], 1) == tuple(output.h.shape[1:]):
         values = values[..., None]
-    loss.check(_with_rows(output, rows), values)
+    loss.check(_with_rows(output, rows)._replace(mask=None if mask is None else np.asarray(mask)), values)
     return values.astype("int32") if values.dtype.kind in "iu" else values
 
 
@@ -148,6 +149,14 @@ def weights(sample_weight: Any, class_weight: Any, y: np.ndarray, places: bool =
     if not np.all(np.isfinite(total)) or np.min(total) < 0 or np.sum(total) <= 0:
         raise DataError("weights of rows must be finite, not negative, and not all zero")
     return total / total.mean()
+
+
+def metrics(loss: Loss, output: Output) -> tuple[str, ...]:
+    """The metrics that are followed where none are named."""
+    if isinstance(loss, Overlap) and len(output.h.shape) > 2:
+        return "accuracy", "iou"
+    yes_or_no = isinstance(loss, CrossEntropy) or output.activation in ("sigmoid", "softmax", "step", "sign")
+    return ("accuracy",) if yes_or_no and not isinstance(loss, CTC) else ()
 
 
 def held_out(validation: Any, x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
