@@ -5,7 +5,9 @@ Nothing is ever imported or executed by name: what is not in the registry is ref
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from deltarule.errors import DeltaruleError
@@ -18,8 +20,9 @@ T = TypeVar("T", bound=type)
 def register(cls: T) -> T:
     """Let `cls` (a frozen dataclass) be saved in a model file and found again when the file is loaded.
 
-    Use it as a decorator above `@dataclass(frozen=True)`. Raises DeltaruleError for anything but a
-    frozen dataclass, and where another class already has the name.
+    Use it as a decorator above `@dataclass(frozen=True)`. Settings that the class does not have, or lacks, are then told in one line; what
+    it says in `REFUSED` about one that others have is added. Raises DeltaruleError for anything but a frozen dataclass, and where another
+    class already has the name.
 
     >>> import dataclasses, deltarule as dr
     >>> @dr.register
@@ -38,7 +41,40 @@ def register(cls: T) -> T:
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise DeltaruleError(f"the name {cls.__name__} is already registered by {known.__module__}; rename your class")
     REGISTRY[cls.__name__] = cls
+    _tell_settings(cls)
     return cls
+
+
+def _tell_settings(cls: type) -> None:
+    """Where Python refuses the settings that `cls` is made with, say which and why."""
+    made: Callable[..., None] = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(made)
+    def init(self: Any, *given: Any, **named: Any) -> None:
+        try:
+            made(self, *given, **named)
+        except TypeError:
+            if wrong := _misfit(cls, list(inspect.signature(made).parameters.values())[1:], len(given), named):
+                raise DeltaruleError(wrong) from None
+            raise
+
+    cls.__init__ = init  # type: ignore[misc]
+
+
+def _misfit(cls: type, settings: list[inspect.Parameter], given: int, named: Mapping[str, Any]) -> str:
+    """What is wrong with so many settings by place and these by name; nothing where they fit."""
+    names = [setting.name for setting in settings]
+    needed = [setting.name for setting in settings if setting.default is inspect.Parameter.empty]
+    for name in named:
+        if name not in names:
+            why = getattr(cls, "REFUSED", {}).get(name)
+            return f"{cls.__name__} has no setting {name!r}{f'; {why}' if why else nearest(name, names)}"
+        if name in names[:given]:
+            return f"{cls.__name__} received {name!r} twice, by its place and by its name; give it once"
+    if given > len(names):
+        return f"{cls.__name__} expected at most {len(names)} values ({', '.join(names)}), received {given}; name those that you set"
+    missing = [name for name in needed if name not in named and name not in names[:given]]
+    return f"{cls.__name__} needs {' and '.join(missing)}; write {cls.__name__}({', '.join(needed)})" if missing else ""
 
 
 def to_json(value: Any) -> Any:
@@ -83,10 +119,6 @@ def from_json(data: Any) -> Any:
         raise DeltaruleError(f"unknown class {name!r}{nearest(str(name), REGISTRY)}; "
                              "a class of your own must be registered (@deltarule.register) before its file is loaded")
     arguments = {key: from_json(item) for key, item in data.items() if key != "class"}
-    fields = {field.name for field in dataclasses.fields(cls) if field.init}
-    for key in arguments:
-        if key not in fields:
-            raise DeltaruleError(f"{name} has no field {key!r}{nearest(key, fields)}")
     try:
         return cls(**arguments)
     except TypeError as error:

@@ -282,14 +282,40 @@ def test_shapes_that_do_not_fit(layers, shape, message):
 def test_unknown_class_and_field_in_json():
     with pytest.raises(DeltaruleError, match=r"unknown class 'Dens'; did you mean 'Dense'"):
         from_json({"class": "Dens"})
-    with pytest.raises(DeltaruleError, match=r"Dense has no field 'unit'; did you mean 'units'"):
+    with pytest.raises(DeltaruleError, match=r"Dense has no setting 'unit'; did you mean 'units'"):
         from_json({"class": "Dense", "unit": 3})
-    with pytest.raises(DeltaruleError, match=r"Dense cannot be built from \['activation'\]"):
+    with pytest.raises(DeltaruleError, match=r"Dense needs units; write Dense\(units\)"):
         from_json({"class": "Dense", "activation": "relu"})
+    with pytest.raises(DeltaruleError, match=r"Quantile cannot be built from \['quantiles'\]: 'int' object is not iterable"):
+        from_json({"class": "Quantile", "quantiles": 1})
     with pytest.raises(DeltaruleError, match=r"register expected a frozen dataclass, received str"):
         dr.register(str)
     with pytest.raises(DeltaruleError, match=r"fields of a layer must be numbers, strings, tuples or layers"):
         dr.Network([dr.Dense(3, weights=Unhashable())], (2,))
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: dr.LSTM(5, activation="relu"), r"^LSTM has no setting 'activation'; its gates are sigmoids and its candidate a tanh, which "
+                                            r"the kernels work out together; SimpleRNN takes an activation$"),
+    (lambda: dr.GRU(5, recurrent_activation="relu"), r"^GRU has no setting 'recurrent_activation'; its gates are sigmoids"),
+    (lambda: dr.SimpleRNN(5, stateful=True), r"^SimpleRNN has no setting 'stateful'; fit\(.*\) and dr\.Stream carry states on$"),
+    (lambda: dr.GRU(5, return_state=True), r"^GRU has no setting 'return_state'; its method run returns the states$"),
+    (lambda: dr.GRU(5, return_sequence=True), r"^GRU has no setting 'return_sequence'; did you mean 'return_sequences'\?$"),
+    (lambda: dr.Embedding(input_dim=3), r"^Embedding has no setting 'input_dim'; known: size, vocabulary, weights$"),
+    (lambda: dr.Embedding(3), r"^Embedding needs size; write Embedding\(vocabulary, size\)$"),
+    (lambda: dr.Dense(), r"^Dense needs units; write Dense\(units\)$"),
+    (lambda: dr.Dense(5, "relu", activation="tanh"), r"^Dense received 'activation' twice, by its place and by its name; give it once$"),
+    (lambda: dr.Dropout(0.5, 3), r"^Dropout expected at most 1 values \(rate\), received 2; name those that you set$"),
+])
+def test_settings_that_a_layer_does_not_have_or_lacks(make, message):
+    with pytest.raises(DeltaruleError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("cls", REGISTRY.values(), ids=REGISTRY)
+def test_a_setting_that_nothing_has_is_refused_by_everything_that_has_settings(cls):
+    with pytest.raises(DeltaruleError, match=rf"^{cls.__name__} has no setting 'zzz'"):
+        cls(zzz=1)
 
 
 class Unhashable:

@@ -22,6 +22,8 @@ from deltarule.spec import nearest, register
 
 _HELD = ("initial", "initial_cell")     # parameters: the learnt states before the first step
 STATES = ("h", "c")     # what goes from one step to the next
+GATED = dict.fromkeys(("activation", "recurrent_activation"),
+                      "its gates are sigmoids and its candidate a tanh, which the kernels work out together; SimpleRNN takes an activation")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Recurrent(Layer):
     recurrent_weights: Any = "orthogonal"
     bias: Any = "zeros"
     halved: ClassVar[tuple[float, ...]] = (1.0,)        # for each gate: 1/2 where its sigmoid is worked out as a tanh
+    REFUSED: ClassVar[dict[str, str]] = {
+        "stateful": "fit(dr.data.pieces(...), stateful=True) and dr.Stream carry states on",
+        "return_state": "its method run returns the states"}
 
     def __post_init__(self) -> None:
         check_number(self, "units", least=1, whole=True)
@@ -235,6 +240,7 @@ class LSTM(Recurrent):
 
     forget_bias: float = 1.0
     halved: ClassVar[tuple[float, ...]] = (0.5, 0.5, 0.5, 1.0)
+    REFUSED: ClassVar[dict[str, str]] = Recurrent.REFUSED | GATED
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -270,6 +276,7 @@ class GRU(Recurrent):
     """
 
     halved: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0)
+    REFUSED: ClassVar[dict[str, str]] = Recurrent.REFUSED | GATED
 
     @property
     def cell(self) -> Cell:
