@@ -122,6 +122,12 @@ def test_what_a_piece_cannot_see_is_learnt_through_the_states():
     ([dr.Bidirectional(dr.GRU(3))], r"bidirectional_1/backward \(GRU\) reads from the last step to the first, so this network"),
     ([dr.Positions(), dr.LSTM(3)], r"positions_1 \(Positions\) counts the steps from the first on, so this network cannot go on"),
     ([dr.GRU(3, return_sequences=True), dr.GlobalAveragePool()], r"pool_1 \(GlobalAveragePool\) looks at several steps at once"),
+    ([dr.MultiHeadAttention(2, causal=True), dr.GRU(3)], r"^multi_head_attention_1 \(MultiHeadAttention\) looks at several steps at once, "
+     r"as far as is known, so this network cannot go on from piece to piece; it can with SimpleRNN, LSTM, GRU and layers that work step by "
+     r"step$"),
+    ([dr.GRU(4, return_sequences=True), dr.TransformerEncoder(2, causal=True)], r"encoder_1/attention \(MultiHeadAttention\) looks at"),
+    ([dr.GRU(4, return_sequences=True), dr.AttentionPooling(3)], r"attention_pooling_1 \(AttentionPooling\) looks at several steps"),
+    ([dr.TransformerEncoder(2, causal=True)], r"there is no recurrent layer in this network, so nothing goes on from one piece to the"),
     ([dr.Dense(3)], r"there is no recurrent layer in this network, so nothing goes on from one piece to the next"),
 ])
 def test_networks_that_cannot_go_on(layers, message):
