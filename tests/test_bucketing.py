@@ -104,7 +104,46 @@ def test_buckets_give_the_gradients_of_the_padded_rows():
         assert not np.array_equal(nets[0].params[layer]["weights"], first[layer]["weights"])
 
 
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.integers(1, 4), st.sampled_from([(), (2,)]))
+def test_targets_of_every_step_are_cut_with_their_sequences(lengths, count, features):
+    """Every step comes with its own target, and no target is lost."""
+    lengths = np.array(lengths)
+    x = (1 + np.arange(9 * len(lengths)).reshape(-1, 9)) * (np.arange(9) < lengths[:, None])
+    y = np.broadcast_to(10 * x[(..., *[None] * len(features))], (*x.shape, *features))
+    made = list(buckets(x, y, lengths, batch_size=3, count=count))
+    for part, target in made:
+        np.testing.assert_array_equal(target, np.broadcast_to(10 * part[(..., *[None] * len(features))], (*part.shape, *features)))
+    assert sum((part > 0).sum() for part, _ in made) == lengths.sum()
+
+
+def test_targets_of_whole_sequences_that_have_as_many_numbers_as_steps():
+    x, y = np.ones((4, 5)), np.eye(5)[:4]
+    lengths = [2, 2, 5, 5]
+    assert sorted(target.shape for _, target in buckets(x, y, lengths, count=2)) == [(2, 2), (2, 5)]
+    whole = list(buckets(x, y, lengths, count=2, per_step=False))
+    np.testing.assert_array_equal(sorted(np.concatenate([target for _, target in whole]).tolist()), sorted(y.tolist()))
+
+
+def test_buckets_with_targets_of_every_step_give_the_gradients_of_the_padded_rows():
+    """A step of plain descent in each bucket, against the same rows as they were filled up: padding counts in neither."""
+    x, _, lengths = sums(20, longest=9)
+    y = np.cumsum(x, axis=1)
+    batches = buckets(x, y, lengths, batch_size=20, count=2)
+    made = [dr.Network([dr.Masked(), dr.GRU(3, return_sequences=True), dr.Dense(1)], (9, 1), dtype="float64") for _ in range(2)]
+    cut, order = list(batches), list(buckets(x, np.arange(20), lengths, batch_size=20, count=2))
+    assert len({part.shape[1] for part, _ in cut}) == 2
+    made[0].fit(cut, optimizer="sgd", epochs=1, loss="mse", progress=False)
+    made[1].fit([(x[rows], y[rows]) for _, rows in order], optimizer="sgd", epochs=1, loss="mse", progress=False)
+    for layer in ("gru_1", "dense_1"):
+        np.testing.assert_allclose(made[0].params[layer]["weights"], made[1].params[layer]["weights"], rtol=1e-7)
+
+
 @pytest.mark.parametrize(("make", "kind", "message"), [
+    (lambda: buckets(np.ones((3, 4)), np.ones((3, 5)), [1, 2, 3], per_step=True), ShapeError,
+     r"per_step=True expected a target for every step, y \(n, 4, \.\.\.\), received \(3, 5\)"),
+    (lambda: dr.Network([dr.GRU(3, return_sequences=True), dr.Dense(1)], input_shape=(4, 1)).fit(
+        buckets(np.ones((3, 4, 1)), np.ones((3, 1)), [2, 2, 2])), ShapeError,
+     r"squared_error compares targets and outputs one to one: targets have shape \(n, 1\), outputs \(n, 2, 1\)"),
     (lambda: buckets(np.ones((3, 4)), np.ones(2), [1, 2, 3]), ShapeError,
      r"buckets expected x \(n, steps\) .*, received \(3, 4\), \(2,\) and \(3,\)"),
     (lambda: buckets(np.ones((3, 4)), np.ones(3), [1, 5, 3]), DataError,
