@@ -6,17 +6,39 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["DELTARULE_CACHE"] = "off"       # tests compile for themselves and leave nothing behind
 
+import atexit
+import fcntl
 import functools
+import tempfile
+from pathlib import Path
 
 import hypothesis
 import jax
 import pytest
+
+from deltarule.kernels import building
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 hypothesis.settings.register_profile("deltarule", derandomize=True, database=None, deadline=None, max_examples=25)
 hypothesis.settings.load_profile("deltarule")
+
+if "DELTARULE_TESTS" not in os.environ:     # the first process of a run: its folder is that of all, and goes with it
+    _folder = tempfile.TemporaryDirectory(prefix="deltarule-tests-")
+    atexit.register(_folder.cleanup)
+    os.environ["DELTARULE_TESTS"] = _folder.name
+
+
+def _compiled_once(compiler, flags, source, library, compile=building._compile):
+    """The processes of a run share the kernels: who comes second waits for the first."""
+    with open(library.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return "" if library.exists() else compile(compiler, flags, source, library)
+
+
+building._passing_folder = lambda: Path(os.environ["DELTARULE_TESTS"])
+building._compile = _compiled_once
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -14,7 +14,7 @@ from oracles import G, dense_forward
 import deltarule as dr
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.forward import forward
-from deltarule.layers.scope import flatten
+from deltarule.layers.scope import flatten, unflatten
 from deltarule.spec import REGISTRY, from_json, to_json
 
 EXAMPLES = {    # one of every layer class, with the shape of a row that it takes
@@ -92,14 +92,19 @@ def test_contract(layer, shape):
     assert eval(repr(layer), vars(dr).copy()) == layer
     net = dr.Network(layer, shape, seed=1)
     x = rows_for(layer, shape)
-    eager = forward(layer, net.params, net.state, jnp.asarray(x))[0].h
+
+    def outputs(params):
+        return forward(layer, params, net.state, jnp.asarray(x))[0].h
+
+    eager = outputs(net.params)
     assert eager.shape == (11, *net.output_shape)
     np.testing.assert_allclose(net.predict(x), eager, rtol=1e-5, atol=1e-6)
     members = [dr.Network(layer, shape, seed=seed).params for seed in range(3)]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
-    together = jax.vmap(lambda params: forward(layer, params, net.state, jnp.asarray(x))[0].h)(stacked) if members[0] else None
-    for i, params in enumerate(members if together is not None else []):
-        np.testing.assert_allclose(together[i], forward(layer, params, net.state, jnp.asarray(x))[0].h, rtol=1e-5, atol=1e-6)
+    if members[0]:
+        together = jax.jit(jax.vmap(outputs))(jax.tree.map(lambda *leaves: np.stack(leaves), *members))
+        alone = jax.jit(outputs)
+        for params, found in zip(members, together, strict=True):
+            np.testing.assert_allclose(found, alone(params), rtol=1e-5, atol=1e-6)
 
 
 @CASES
@@ -113,24 +118,24 @@ def test_one_training_step_and_gradients_against_differences(layer, shape):
     state = twin.state
     twin.fit(x, y, loss="quadratic", optimizer=dr.SGD(rate), epochs=1, batch_size=None)
     after = flatten(twin.params)
+
+    @jax.jit
+    def loss(params):
+        h = forward(twin.layer, params, state, jnp.asarray(x), dtype="float64", training=True)[0].h
+        return 0.5 * jnp.mean(jnp.sum((h - y) ** 2, axis=1))
+
     rng = np.random.default_rng(0)
     for path, start in before.items():
         for _ in range(3):
             index = tuple(rng.integers(0, size) for size in start.shape)
-            loss = []
+            losses = []
             for shift in (1e-6, -1e-6):
                 moved = {name: value.copy() for name, value in before.items()}
                 moved[path][index] += shift
                 with jax.enable_x64(True):
-                    h = np.asarray(forward(twin.layer, nested(moved), state, jnp.asarray(x), dtype="float64", training=True)[0].h)
-                loss.append(0.5 * np.mean(np.sum((h - y) ** 2, axis=1)))
-            slope = (loss[0] - loss[1]) / 2e-6
+                    losses.append(float(loss(unflatten(moved))))
+            slope = (losses[0] - losses[1]) / 2e-6
             assert (start[index] - after[path][index]) / rate == pytest.approx(slope, rel=1e-5, abs=1e-8)
-
-
-def nested(flat):
-    from deltarule.layers.scope import unflatten
-    return unflatten(flat)
 
 
 @given(st.integers(1, 13), st.integers(1, 7), st.integers(1, 5), st.sampled_from(sorted(G)))

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import scipy.stats
 
 import deltarule as dr
@@ -33,6 +34,7 @@ def test_attention_sees_a_wrong_textbook(monkeypatch):
     assert [check.passed for check in board.checks] == [False, False]
 
 
+@pytest.mark.slow
 def test_the_language_model_learns_more_than_pairs_and_writes(result):
     found = result("language-model")
     assert found.passed, found.text
@@ -64,6 +66,7 @@ def test_the_statistics_of_light_curves_are_scipys():
         np.testing.assert_allclose(row, (m.mean(), m.std(), scipy.stats.skew(m), m.max() - m.min()))
 
 
+@pytest.mark.slow
 def test_tones_are_heard_and_notes_written_down(result):
     found = result("tones")
     assert found.passed, found.text
