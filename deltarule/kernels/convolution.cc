@@ -206,8 +206,8 @@ static void spread(const Shape& s, const Line& t, const std::vector<Phase>& phas
     }
 }
 
-// dx where a pixel has few channels, most of a vector would be idle, and windows lie side by side: the products of a row of delta with a
-// whole row of the kernel, kw C numbers, are worked out first, and each pixel gathers its own.
+// dx where a pixel has few channels, most of a vector would be idle, and windows lie side by side: the products of delta with whole
+// rows of the kernel, kw C numbers, are worked out first for a row of dx, and each of its pixels gathers its own.
 struct Painted {
   int64_t wide;                                 // kw C, in whole vectors
   std::vector<float> weights;                   // (kh, F, wide)
@@ -220,21 +220,17 @@ struct Painted {
     const int64_t others = s.H * s.W * s.kh * s.kw * full(s.C), own = s.P * s.Q * s.kh * full(s.kw * s.C);
     return s.C < L && s.sh == 1 && s.sw == 1 && s.dw == 1 && 2 * own <= others;
   }
-  void spread(const Shape& s, const Errors& e, const float* delta, std::vector<float>& rows, float* dx) const {
+  void spread(const Shape& s, const Errors& e, const float* delta, std::vector<float>& row, float* dx) const {
     const Line t = {e.Fp, wide, s.F, wide, wide, 1, weights.data(), nullptr, false};
+    std::vector<Tap> taps;
+    for (int64_t i = 0; i < s.kh; ++i) taps.push_back({(s.top - i * s.dh) * e.row() + e.left * e.Fp, i * s.F * wide});
     for (int64_t u = 0; u < s.H; ++u) {
-      int64_t count = 0;
-      for (int64_t i = 0; i < s.kh; ++i) {
-        const int64_t p = u + s.top - i * s.dh;
-        if (p < 0 || p >= s.P) continue;
-        const Tap tap = {0, i * s.F * wide};
-        row_of(t, &tap, &tap + 1, delta + p * e.row() + e.left * e.Fp, &rows[count++ * s.Q * wide], s.Q);
-      }
+      const int64_t from = std::max<int64_t>(0, below(u + s.top - s.P, s.dh) + 1), to = std::max(from, std::min(s.kh, (u + s.top) / s.dh + 1));
+      row_of(t, taps.data() + from, taps.data() + to, delta + u * e.row(), row.data(), s.Q);
       for (int64_t v = 0; v < s.W; ++v, dx += s.C) {
         vec sum = {};
         const int64_t first = std::max<int64_t>(0, v + s.left - s.Q + 1), end = std::min(s.kw, v + s.left + 1);
-        for (int64_t k = 0; k < count; ++k)
-          for (int64_t j = first; j < end; ++j) sum += load(&rows[(k * s.Q + v + s.left - j) * wide + j * s.C]);
+        for (int64_t j = first; j < end; ++j) sum += load(&row[(v + s.left - j) * wide + j * s.C]);
         store(dx, sum, s.C);
       }
     }
@@ -268,7 +264,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
   const int64_t pixels = s.H * s.W * s.C;
   in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {
     std::vector<float> room(fast ? 0 : columns.size(), 0.f), slopes, own(ready ? 0 : s.P * e.row(), 0.f);
-    std::vector<float> rows(paints ? s.kh * s.Q * painted->wide + L : 0);
+    std::vector<float> row(paints ? s.Q * painted->wide + L : 0);
     for (; m < end; ++m) {
       const float *errors = dh.typed_data() + m * out, *delta = ready ? errors : own.data();
       const float* here = known ? h.typed_data() + m * known : nullptr;
@@ -283,7 +279,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
         else weigh_image(s, columns.of(image, room), columns.row(), delta, e, mine);
       }
       float* to = dx->typed_data() + (wants_dx ? m * pixels : 0);
-      if (paints) painted->spread(s, e, delta, rows, to);
+      if (paints) painted->spread(s, e, delta, row, to);
       if (turns && !fast) spread(s, t, phases, delta, e.row(), to);
       if (turns && fast)
         back.run({delta + e.left * e.Fp, e.row(), e.Fp, s.P, s.Q, s.F}, s.kh - 1 - s.top, s.kw - 1 - s.left, s.H, room, slopes,
