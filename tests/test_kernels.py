@@ -71,6 +71,12 @@ CASES = {
     "three rows of a kernel at once": Case(2, (7, 13), 16, 16, (3, 3), padding=((1, 1), (1, 1)), pool=(2, 3)),
     "three rows of a kernel at once, padding beyond them": Case(2, (2, 21), 9, 11, (3, 3), padding=((5, 4), (0, 2))),
     "three rows of a kernel of 5 columns": Case(1, (6, 11), 8, 9, (3, 5), padding=((0, 1), (2, 2))),
+    "two pixels that count as one, and one left over": Case(2, (7, 13), 1, 6, (5, 5), padding=((2, 2), (2, 2)), pool=(2, 2)),
+    "two pixels that count as one, a kernel of 3": Case(2, (8, 11), 1, 6, (3, 3), padding=((0, 1), (0, 1))),
+    "three pixels that count as one, few channels": Case(2, (5, 22), 3, 5, (2, 4), padding=((0, 0), (3, 1)), pool=(1, 3)),
+    "four pixels that count as one, and one left over": Case(1, (6, 17), 17, 3, (3, 3), padding=((1, 1), (1, 1))),
+    "four pixels that count as one, in a row of three": Case(2, (6, 5), 2, 1, (3, 3)),
+    "pixels that count as one and move by two": Case(2, (9, 20), 2, 4, (3, 5), stride=(1, 2), dilation=(2, 1), padding=((1, 0), (2, 6))),
     "one value": Case(1, (1, 1), 1, 1, (1, 1)),
 }
 
@@ -84,7 +90,7 @@ def convolutions(draw):
     stride, dilation = draw(st.sampled_from([((1, 1), (1, 1)), (pair(st.integers(1, 6)), pair(st.integers(1, 3)))]))
     padding = pair(st.tuples(st.integers(0, 7), st.integers(0, 7)))
     space = tuple(max(1, D * (k - 1) + 1 - sum(P)) + draw(st.integers(0, 7)) for k, D, P in zip(kernel, dilation, padding, strict=True))
-    C, F = draw(st.sampled_from([1, 3, 6, 8, 16, 17, 33])), draw(st.sampled_from([1, 6, 16, 17, 64, 70]))
+    C, F = draw(st.sampled_from([1, 3, 6, 8, 16, 17, 33])), draw(st.sampled_from([1, 2, 3, 4, 5, 6, 8, 16, 17, 64, 70]))
     case = Case(draw(st.integers(1, 3)), space, C, F, kernel, stride, dilation, padding)
     return case._replace(pool=tuple(draw(st.integers(1, min(3, size))) for size in case.output))
 
@@ -139,7 +145,7 @@ def test_every_path_is_the_textbooks(case, bias, relu):
 
 
 @needed
-@settings(max_examples=20)
+@settings(max_examples=30)
 @given(convolutions(), st.booleans(), st.booleans(), st.integers(0, 10**6))
 def test_any_convolution_is_the_textbooks(case, bias, relu, seed):
     expect_the_textbooks(case, bias, relu, seed)

@@ -22,9 +22,9 @@ static std::vector<int64_t> window_of(const Shape& s, int64_t row, int64_t pixel
 }
 
 // Rows of outputs become one: y the largest value of each window, `which` its number, or 255 where a ReLU is off.
-static void pool(const Shape& s, const std::vector<int64_t>& window, const float* rows, int64_t Fp, bool relu, float* y, uint8_t* which) {
-  for (int64_t q = 0; q < s.Q / s.pw; ++q, rows += s.pw * Fp, y += s.F, which += s.F)
-    for (int64_t f = 0; f < Fp; f += L) {
+static void pool(const Shape& s, const std::vector<int64_t>& window, const float* rows, int64_t pixel, bool relu, float* y, uint8_t* which) {
+  for (int64_t q = 0; q < s.Q / s.pw; ++q, rows += s.pw * pixel, y += s.F, which += s.F)
+    for (int64_t f = 0; f < s.F; f += L) {
       vec best = load(rows + f);
       ints first = {};
       for (size_t o = 1; o < window.size(); ++o) {
@@ -53,25 +53,23 @@ static void average(const Shape& s, const std::vector<int64_t>& window, const fl
     }
 }
 
-// delta (P, width, Fp): the errors of the pre-activations of one image, with `left` columns of zeros before them and enough behind.
+// delta (P, width, F): the errors of the pre-activations of one image, with `left` columns of zeros before them and enough behind, also
+// where `many` pixels count as one.
 struct Errors {
-  int64_t left, width, Fp;
-  explicit Errors(const Shape& s) : left(std::max<int64_t>(0, -below(s.left - (s.kw - 1) * s.dw, s.sw))),
-                                    width(left + std::max(s.Q, below(s.W - 1 + s.left, s.sw) + 1)), Fp(full(s.F)) {}
-  int64_t row() const { return width * Fp; }
+  int64_t many, left, width, F;
+  Errors(const Shape& s, int64_t many) : many(many), left(std::max<int64_t>(0, -below(s.left - (s.kw - 1) * s.dw, s.sw))),
+      width(left + std::max((s.Q + many - 1) / many * many, below(s.W - 1 + s.left, s.sw) + 1)), F(s.F) {}
+  int64_t row() const { return width * F; }
+  int64_t size(const Shape& s) const { return s.P * row() + L; }        // the last pixel is read as a whole vector
 };
 
 // From dL/dh (P, Q, F) and h, if there is an activation.
 static void errors_of(const Shape& s, const Errors& e, const float* dh, const float* h, int64_t activation, float* delta) {
-  for (int64_t p = 0; p < s.P; ++p)
-    for (int64_t q = 0; q < s.Q; ++q) {
-      const int64_t at = (p * s.Q + q) * s.F;
-      float* to = delta + p * e.row() + (e.left + q) * e.Fp;
-      for (int64_t f = 0; f < s.F; f += L) {
-        vec value = load(dh + at + f, s.F - f);
-        if (h) value = error_of(activation, value, load(h + at + f, s.F - f));
-        store(to + f, value);
-      }
+  const int64_t row = s.Q * s.F;
+  for (int64_t p = 0; p < s.P; ++p, dh += row)
+    for (int64_t k = 0; k < row; k += L) {
+      const vec value = load(dh + k, row - k);
+      store(delta + p * e.row() + e.left * e.F + k, h ? error_of(activation, value, load(h + p * row + k, row - k)) : value, row - k);
     }
 }
 
@@ -80,12 +78,12 @@ static void errors_of_pooled(const Shape& s, const Errors& e, const std::vector<
                              int64_t activation, const uint8_t* which, float* delta) {
   for (int64_t p = 0; p < s.P / s.ph; ++p)
     for (int64_t q = 0; q < s.Q / s.pw; ++q, dh += s.F, which += s.F) {
-      float* to = delta + p * s.ph * e.row() + (e.left + q * s.pw) * e.Fp;
+      float* to = delta + p * s.ph * e.row() + (e.left + q * s.pw) * s.F;
       for (int64_t f = 0; f < s.F; f += L) {
         vec value = load(dh + f, s.F - f);
         if (h) value = error_of(activation, value, load(h + (p * (s.Q / s.pw) + q) * s.F + f, s.F - f));
         const ints first = load_bytes(which + f, s.F - f);
-        for (size_t o = 0; o < window.size(); ++o) store(to + window[o] + f, first == (int32_t)o ? value : vec{});
+        for (size_t o = 0; o < window.size(); ++o) store(to + window[o] + f, first == (int32_t)o ? value : vec{}, s.F - f);
       }
     }
 }
@@ -93,12 +91,18 @@ static void errors_of_pooled(const Shape& s, const Errors& e, const std::vector<
 // The same in equal parts to all values h (P, Q, F) of the window, which are there if there is an activation.
 static void errors_of_averages(const Shape& s, const Errors& e, const float* dh, const float* h, int64_t activation, float* delta) {
   const float share = 1.f / (float)(s.ph * s.pw);
-  for (int64_t p = 0; p < s.P / s.ph * s.ph; ++p)
-    for (int64_t q = 0; q < s.Q / s.pw; ++q)
+  const int64_t row = s.Q / s.pw * s.pw * s.F;
+  for (int64_t p = 0; p < s.P / s.ph; ++p) {
+    float *to = delta + p * s.ph * e.row() + e.left * s.F, *shares = to + (s.ph - 1) * e.row();     // one row of them, where the last one goes
+    for (int64_t q = 0; q < s.Q / s.pw; ++q, dh += s.F)
       for (int64_t f = 0; f < s.F; f += L) {
-        const vec value = load(dh + (p / s.ph * (s.Q / s.pw) + q) * s.F + f, s.F - f) * share;
-        for (int64_t column = q * s.pw; column < (q + 1) * s.pw; ++column)
-          store(delta + p * e.row() + (e.left + column) * e.Fp + f,
-                h ? error_of(activation, value, load(h + (p * s.Q + column) * s.F + f, s.F - f)) : value);
+        const vec value = load(dh + f, s.F - f) * share;
+        for (int64_t c = 0; c < s.pw; ++c) store(shares + (q * s.pw + c) * s.F + f, value, s.F - f);
       }
+    for (int64_t r = 0; r < s.ph; ++r, to += e.row())
+      for (int64_t k = 0; k < row; k += L) {
+        const vec value = load(shares + k, row - k);
+        store(to + k, h ? error_of(activation, value, load(h + (p * s.ph + r) * s.Q * s.F + k, row - k)) : value, row - k);
+      }
+  }
 }

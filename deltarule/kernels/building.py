@@ -34,7 +34,7 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "rows": ("layer_norm_forward", "layer_norm_backward", "gelu_forward", "gelu_backward"),
 }
 DENSE = ("taking", "dense", "adam")     # what networks without images and sequences need: they need not wait for the rest
-HEADERS = ("vectors.h", "functions.h", "lines.h", "behind.h", "winograd.h")
+HEADERS = ("vectors.h", "functions.h", "lines.h", "neighbours.h", "behind.h", "winograd.h")
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
 INSTEAD = "convolution, pooling, normalization, recurrent layers, attention and Adam run in their JAX form"
 PATIENCE = 300      # seconds for the compiler

@@ -24,11 +24,11 @@ struct Line {
   bool relu;
 };
 
-// P pixels for the V vectors of filters from number f on; CHANNELS, if not 0: so many in an image, pixel by pixel. Many pixels with steps that
-// are not known beforehand need more addresses than there are registers.
-template <int P, int V, int CHANNELS>
+// P pixels for the V vectors of filters from number f on; CHANNELS and STEP, if not 0: so many, and so far from pixel to pixel. Many pixels
+// with steps that are not known beforehand need more addresses than there are registers.
+template <int P, int V, int CHANNELS, int STEP>
 static void block(const Line& t, const Tap* tap, const Tap* end, const float* x, float* y, int64_t f) {
-  const int64_t C = CHANNELS ? CHANNELS : t.C, step = CHANNELS ? CHANNELS : t.step;
+  const int64_t C = CHANNELS ? CHANNELS : t.C, step = STEP ? STEP : t.step;
   vec acc[P][V];
   for (int v = 0; v < V; ++v) {
     const vec bias = t.b ? load(t.b + f + v * L) : vec{};
@@ -52,9 +52,9 @@ static void block(const Line& t, const Tap* tap, const Tap* end, const float* x,
 }
 
 typedef void Block(const Line&, const Tap*, const Tap*, const float*, float*, int64_t);
-template <int V, int CHANNELS, int... P>
+template <int V, int CHANNELS, int STEP, int... P>
 static Block* block_of(int64_t pixels, std::integer_sequence<int, P...>) {
-  static constexpr Block* known[] = {block<P + 1, V, CHANNELS>...};
+  static constexpr Block* known[] = {block<P + 1, V, CHANNELS, STEP>...};
   return known[pixels - 1];
 }
 
@@ -104,8 +104,11 @@ static void pixels(const Line& t, const Tap* tap, const Tap* end, const float* x
   const int64_t channels = t.step == t.C ? t.C : 0;
   evenly(Q, slides ? SLIDING : REGISTERS / V, [&](int64_t q, int64_t count) {
     Block* does = slides ? (t.joined == 3 ? slide_of<3>(count, shorter) : slide_of<5>(count, shorter))
-                         : channels == 1 ? block_of<V, 1>(count, sizes) : V < 4 && channels == 16 ? block_of<V, V < 4 ? 16 : 0>(count, sizes)
-                         : V < 4 && channels == 32 ? block_of<V, V < 4 ? 32 : 0>(count, sizes) : block_of<V, 0>(count, sizes);
+                         : channels == 1 ? block_of<V, 1, 1>(count, sizes)
+                         : V == 1 && t.C == 1 && t.step == 2 ? block_of<V, V == 1, V == 1 ? 2 : 0>(count, sizes)
+                         : V < 4 && channels == 16 ? block_of<V, V < 4 ? 16 : 0, V < 4 ? 16 : 0>(count, sizes)
+                         : V < 4 && channels == 32 ? block_of<V, V < 4 ? 32 : 0, V < 4 ? 32 : 0>(count, sizes)
+                         : block_of<V, 0, 0>(count, sizes);
     does(t, tap, end, x + q * t.step, y + q * t.out, f);
   });
 }
@@ -160,10 +163,10 @@ static void fall_all(const Line& t, const Fall& rows, const float* K, const floa
   });
 }
 
-// How the gradient of the kernel is summed: over `rows` rows of Q pixels, x rows `down` and pixels `step` apart, delta rows `row` and Fp.
-// Three vectors are not neighbours but rows of the kernel: `next` apart in delta, and `kept` in the sums.
+// How the gradient of the kernel is summed: over `rows` rows of Q pixels, x rows `down` and pixels `step` apart, delta rows `row` and pixels
+// `pixel`; Fp sums for each value of x. Three vectors are not neighbours but rows of the kernel: `next` apart in delta, and `kept` in the sums.
 struct Sum {
-  int64_t down, step, rows, Q, row, Fp, next = L, kept = L;
+  int64_t down, step, rows, Q, row, pixel, Fp, next = L, kept = L;
 };
 
 // dK[b, f] += sum over pixels of x[b] delta[f] for B values of x and V vectors of filters.
@@ -173,7 +176,7 @@ static void weigh(const Sum& t, const float* x, const float* delta, float* dK) {
   vec acc[B][V] = {};
   for (int64_t p = 0; p < t.rows; ++p) {
     const float *at = x + p * t.down, *d = delta + p * t.row;
-    for (int64_t q = 0; q < t.Q; ++q, at += t.step, d += t.Fp) {
+    for (int64_t q = 0; q < t.Q; ++q, at += t.step, d += t.pixel) {
       vec slope[V];
       for (int v = 0; v < V; ++v) slope[v] = load(d + v * next);
 #pragma GCC unroll 24

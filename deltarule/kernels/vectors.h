@@ -7,7 +7,7 @@
 #include <memory>
 #include <thread>
 #include <vector>
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 #include "xla/ffi/api/ffi.h"
@@ -20,6 +20,7 @@ constexpr int L = 8, REGISTERS = 12;        // of 16
 #else
 constexpr int L = 4, REGISTERS = 24;        // NEON has 32; SSE2, which has 16, keeps some of them in the first-level cache
 #endif
+constexpr int ALL_REGISTERS = REGISTERS / 3 * 4;      // those in which nothing else lies included
 typedef float vec __attribute__((vector_size(L * sizeof(float)), aligned(4)));
 typedef int32_t ints __attribute__((vector_size(L * sizeof(int32_t)), aligned(4)));
 typedef uint8_t bytes __attribute__((vector_size(L), aligned(1)));

@@ -107,12 +107,12 @@ struct Winograd {
   }
 
   // The errors of the products from those of the outputs: m0, m1, m2, m3 (4, rows, count, Fp); m4, m5, m6 have those of m0, m1, m3.
-  void errors(const float* delta, int64_t row, const Patch& p, float* to) const {
+  void errors(const float* delta, int64_t row, int64_t F, const Patch& p, float* to) const {
     const int64_t further = p.rows * p.count * Fp;
     for (int64_t r = 0; r < p.rows; ++r, delta += row)
       for (int64_t t = p.t; t < p.t + p.count; ++t, to += Fp)
         for (int64_t f = 0; f < Fp; f += L) {
-          const vec first = load(delta + 2 * t * Fp + f), second = 2 * t + 1 < Q ? load(delta + (2 * t + 1) * Fp + f) : vec{};
+          const vec first = load(delta + 2 * t * F + f), second = 2 * t + 1 < Q ? load(delta + (2 * t + 1) * F + f) : vec{};
           store(to + f, first), store(to + further + f, first + second);
           store(to + 2 * further + f, first - second), store(to + 3 * further + f, -second);
         }
@@ -177,8 +177,9 @@ struct Winograd {
       }
   }
 
-  // dL/dK's sums (kh, points, C, Fp) += the share of one image, whose errors delta (P, Q, Fp) have rows `row` apart.
-  void weigh(const Plane& x, int64_t top, int64_t left, int64_t P, const float* delta, int64_t row, std::vector<float>& room,
+  // dL/dK's sums (kh, points, C, Fp) += the share of one image, whose errors delta (P, Q, F) have rows `row` apart; what is
+  // read behind the F is never seen.
+  void weigh(const Plane& x, int64_t top, int64_t left, int64_t P, const float* delta, int64_t row, int64_t F, std::vector<float>& room,
              std::vector<float>& slopes, float* sums) const {
     static constexpr int64_t whose[] = {0, 1, 2, 3, 0, 1, 3};
     const int64_t high = band(P), wide = across(6000), some = std::max<int64_t>(1, 6000 / (Fp * wide)), most = std::max<int64_t>(16, 6000 / Fp);
@@ -188,19 +189,19 @@ struct Winograd {
         const Patch patch = {p1 - p0 + kh - 1, t, std::min(wide, tiles - t)}, own = {p1 - p0, t, patch.count};
         make(room, points * apart(patch)), make(slopes, 4 * own.rows * own.count * Fp);
         inputs(x, left, p0 - top, patch, room.data());
-        errors(delta + p0 * row, row, own, slopes.data());
+        errors(delta + p0 * row, row, F, own, slopes.data());
         // The rows of x, seen from the first, of which all three neighbours among the errors are there.
         const int64_t from = std::max<int64_t>(2, top - p0), to = std::max(from, std::min(own.rows, x.H + top - p0));
         const bool falling = kh == 3 && Fp == L;
         for (int64_t u = from; falling && u < to; u += some)
           for (int64_t k = 0; k < points; ++k) {
-            const Sum sum = {own.count * C, C, std::min(some, to - u), own.count, own.count * Fp, Fp, -own.count * Fp, points * C * Fp};
+            const Sum sum = {own.count * C, C, std::min(some, to - u), own.count, own.count * Fp, Fp, Fp, -own.count * Fp, points * C * Fp};
             weigh_all<3>(sum, room.data() + k * apart(patch) + u * own.count * C, slopes.data() + (whose[k] * own.rows + u) * own.count * Fp,
                          sums + k * C * Fp, C);
           }
         auto add = [&](int64_t k, int64_t i, int64_t first, int64_t end, int64_t q) {      // row i of the kernel, some rows of outputs
           if (first >= end) return;
-          const Sum sum = {own.count * C, C, end - first, std::min(most, own.count - q), own.count * Fp, Fp};
+          const Sum sum = {own.count * C, C, end - first, std::min(most, own.count - q), own.count * Fp, Fp, Fp};
           const float* u = room.data() + k * apart(patch) + ((first - p0 + i) * own.count + q) * C;
           const float* d = slopes.data() + ((whose[k] * own.rows + first - p0) * own.count + q) * Fp;
           weigh_filters(sum, u, d, sums + (i * points + k) * C * Fp, C);
