@@ -289,6 +289,34 @@ def test_beyond_the_rows_of_the_network(name):
     assert found == expected
 
 
+def searched(net, prompt, length, B):
+    """Beam search in plain Python without anything kept: every beam's whole text runs through a network of longer rows for every number."""
+    whole = dr.Network(net.layer, (len(prompt) + length,))
+    whole.params = net.params
+    beams, moved = [(0.0, list(prompt))] * B, 0
+    for P in range(len(prompt), len(prompt) + length):
+        texts = np.array([text + [0] * (len(prompt) + length - P) for _, text in beams])
+        ln_p = np.log(whole.predict(texts)[:, P - 1])
+        alive = range(1 if len(prompt) == P else B)
+        grown = sorted(((beams[b][0] + ln_p[b, k], b, [*beams[b][1], k]) for b in alive for k in range(5)), reverse=True)[:B]
+        moved += [b for _, b, _ in grown] != list(range(B))
+        beams = [(score, text) for score, _, text in grown]
+    return beams[0][1], moved
+
+
+def test_beams_of_recurrent_networks_go_on_beyond_the_rows():
+    """Rows of 8, texts of 21: the beams change places, and their states, which know all that was written, go with them."""
+    net = writer(dr.LSTM(8, return_sequences=True), dr.GRU(7, return_sequences=True), dr.SimpleRNN(7, return_sequences=True))
+    net.params["dense_1"]["weights"] = 4 * net.params["dense_1"]["weights"]
+    prompts = [[1, 2], [4, 0]]
+    found = dr.generate(net, prompts, 19, beams=3).tolist()
+    for prompt, text in zip(prompts, found, strict=True):
+        expected, moved = searched(net, prompt, 19, 3)
+        assert text == expected
+        assert moved > 5
+    assert found != dr.generate(net, prompts, 19, temperature=0).tolist()
+
+
 def test_what_is_not_known_to_go_on_step_by_step_is_not_tried():
     for net in OWN.values():
         assert cache(net.plan.visits, 1, "float32") is None
