@@ -12,7 +12,6 @@ import deltarule as dr
 from deltarule.errors import DataError, DeltaruleError, ShapeError
 from deltarule.layers.forward import forward
 from deltarule.layers.scope import Memory, Pass, Scope, flatten
-from deltarule.ops.compiling import QUICK
 from deltarule.ops.noise import step_key
 
 RNG = np.random.default_rng(5)
@@ -83,36 +82,6 @@ def test_the_trace_shows_what_every_step_looks_at():
 
 
 # --- padding
-
-def mean(layers):
-    return dr.Network([dr.Masked(9.0), dr.Dense(4), *layers], (4, 2))
-
-
-PADDED = [mean([dr.TransformerEncoder(2, hidden=3), dr.Residual(dr.MultiHeadAttention(2), shortcut=dr.Dense(4)), dr.GlobalAveragePool()]),
-          mean([dr.Skip(dr.MultiHeadAttention(2, causal=True)), dr.AttentionPooling(3)]),
-          mean([dr.Positions("sinusoidal"), dr.TransformerEncoder(1, rotary=True), dr.TimeDistributed(dr.Dense(3)), dr.LSTM(3)]),
-          mean([dr.Residual(dr.AttentionPooling(), shortcut=dr.GlobalAveragePool())])]
-
-
-def summed(layer, params, x):
-    """sum sin h, and h."""
-    h = forward(layer, params, {}, x)[0].h
-    return jnp.sum(jnp.sin(h)), h
-
-
-compiled = jax.jit(jax.value_and_grad(summed, argnums=1, has_aux=True), static_argnums=0, compiler_options=QUICK)
-
-
-@settings(max_examples=12)
-@given(st.sampled_from(PADDED), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
-def test_padding_changes_neither_outputs_nor_gradients(net, second, third, seed):
-    rng = np.random.default_rng(seed)
-    x, _ = dr.data.pad([rng.normal(size=(T, 2)) for T in (2, second, third)], value=9.0, steps=4)
-    longer = np.concatenate([x, np.full((3, 3, 2), 9.0)], axis=1).astype("float32")
-    found, again, alone = (compiled(net.layer, net.params, rows.astype("float32")) for rows in (x, longer, x[:1, :2]))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, again)
-    np.testing.assert_allclose(alone[0][1], found[0][1][:1], atol=1e-5)
-
 
 @settings(max_examples=10)
 @given(st.integers(1, 6), st.integers(0, 99))

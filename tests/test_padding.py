@@ -1,12 +1,15 @@
-"""Padding never changes a result: losses, metrics, curves and what is learnt are those of the sequences without it."""
+"""Padding never changes a result: outputs, losses, metrics and what is learnt are those of the sequences without it."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import deltarule as dr
 from deltarule.errors import ShapeError
+from deltarule.layers.forward import forward
 from deltarule.losses import Output
 from deltarule.losses import loss as loss_of
 from deltarule.ops.compiling import QUICK
@@ -61,6 +64,41 @@ def test_a_metric_is_that_of_the_real_steps(name, outputs):
     found = metric(h, y, jnp.asarray(MASK))
     for i, length in enumerate(LENGTHS):
         np.testing.assert_allclose(found[i], metric(h[i:i + 1, :length], y[i:i + 1, :length])[0], rtol=1e-6)
+
+
+# --- outputs
+
+def padded_net(*layers):
+    return dr.Network([dr.Masked(9.0), *layers], (4, 2))
+
+
+PADDED = [padded_net(kind(3, return_sequences=True), dr.Bidirectional(kind(2)), dr.Dense(1)) for kind in (dr.SimpleRNN, dr.LSTM, dr.GRU)]
+PADDED += [padded_net(dr.Dense(3, "tanh"), dr.Parallel([dr.GlobalAveragePool(), dr.GlobalMaxPool(), dr.GRU(2)]), dr.Dense(1))]
+PADDED += [padded_net(dr.Dense(4), *layers) for layers in (
+    [dr.TransformerEncoder(2, hidden=3), dr.Residual(dr.MultiHeadAttention(2), shortcut=dr.Dense(4)), dr.GlobalAveragePool()],
+    [dr.Skip(dr.MultiHeadAttention(2, causal=True)), dr.AttentionPooling(3)],
+    [dr.Positions("sinusoidal"), dr.TransformerEncoder(1, rotary=True), dr.TimeDistributed(dr.Dense(3)), dr.LSTM(3)],
+    [dr.Residual(dr.AttentionPooling(), shortcut=dr.GlobalAveragePool())])]
+
+
+def summed(layer, params, x):
+    """sum sin h, and h."""
+    h = forward(layer, params, {}, x)[0].h
+    return jnp.sum(jnp.sin(h)), h
+
+
+compiled = jax.jit(jax.value_and_grad(summed, argnums=1, has_aux=True), static_argnums=0, compiler_options=QUICK)
+
+
+@settings(max_examples=24)
+@given(st.sampled_from(PADDED), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
+def test_appending_padding_changes_neither_outputs_nor_gradients(net, second, third, seed):
+    """Rows padded to four steps, then further: outputs and gradients; the first row alone, without padding, gives the same."""
+    x, _ = dr.data.pad([drawn(length, 2, seed=seed + length) for length in (2, second, third)], value=9.0, steps=4)
+    longer = np.concatenate([x, np.full((3, 3, 2), 9.0)], axis=1)
+    found, again, alone = (compiled(net.layer, net.params, rows.astype("float32")) for rows in (x, longer, x[:1, :2]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, again)
+    np.testing.assert_allclose(alone[0][1], found[0][1][:1], atol=1e-5)
 
 
 # --- the same through a network

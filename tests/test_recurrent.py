@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jax.test_util import check_grads
 from test_twins import drawn, of_the_engine, of_the_textbook
 from twins import theta_of
@@ -155,31 +153,6 @@ def test_the_summary_counts_every_product_of_every_step(by_kernels, monkeypatch)
 
 
 # --- sequences of unequal length
-
-PADDED = [[dr.Masked(9.0), kind(3, return_sequences=True), dr.Bidirectional(kind(2)), dr.Dense(1)] for kind in KINDS]
-PADDED += [[dr.Masked(9.0), dr.Dense(3, "tanh"), dr.Parallel([dr.GlobalAveragePool(), dr.GlobalMaxPool(), dr.GRU(2)]), dr.Dense(1)]]
-PADDED = [dr.Network(layers, (4, 2)) for layers in PADDED]
-
-
-def summed(layer, params, x):
-    """sum sin h, and h."""
-    h = forward(layer, params, {}, x)[0].h
-    return jnp.sum(jnp.sin(h)), h
-
-
-compiled = jax.jit(jax.value_and_grad(summed, argnums=1, has_aux=True), static_argnums=0, compiler_options=QUICK)
-
-
-@settings(max_examples=12)
-@given(st.sampled_from(PADDED), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
-def test_appending_padding_changes_nothing(net, second, third, seed):
-    """Rows padded to four steps, then further: outputs and gradients; the first row alone, without padding, gives the same."""
-    x, _ = dr.data.pad([sequences(T, 2, seed=seed + T) for T in (2, second, third)], value=9.0, steps=4)
-    longer = np.concatenate([x, np.full((3, 3, 2), 9.0, "float32")], axis=1)
-    found, again, alone = (compiled(net.layer, net.params, rows) for rows in (x, longer, x[:1, :2]))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, again)
-    np.testing.assert_allclose(alone[0][1], found[0][1][:1], atol=1e-5)
-
 
 def test_padding_gives_zeros_and_an_empty_row_the_initial_state():
     x, lengths = dr.data.pad([[1.0, 2.0, 3.0], [4.0]])
