@@ -81,8 +81,12 @@ class Stream:
         if not isinstance(states, Mapping):
             raise DeltaruleError(f"Stream expected the states by layer, as .states holds them, received {type(states).__name__}")
         wanted = {path: [value.shape[1] for value in _states(values)] for path, values in self._beginning(1).items()}
-        received = {path: [np.shape(state) for state in group] if isinstance(group, (tuple, list)) else np.shape(group)
-                    for path, group in states.items()}
+        try:
+            received = {path: [np.shape(state) for state in group] if isinstance(group, (tuple, list)) else np.shape(group)
+                        for path, group in states.items()}
+        except ValueError:
+            raise ShapeError("Stream expected states that are arrays (n, units), received lists of different lengths; hand on what .states "
+                             "holds") from None
         n = next((shape[0] for group in received.values() if isinstance(group, list) for shape in group if shape), 0)
         if received != {path: [(n, units) for units in group] for path, group in wanted.items()}:
             expected = "; ".join(f"{path}: {', '.join(f'(n, {units})' for units in group)}" for path, group in wanted.items())

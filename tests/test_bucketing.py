@@ -139,6 +139,8 @@ def test_buckets_with_targets_of_every_step_give_the_gradients_of_the_padded_row
 
 
 @pytest.mark.parametrize(("make", "kind", "message"), [
+    (lambda: buckets(np.ones((0, 4)), np.ones(0), np.ones(0)), DataError,
+     r"buckets expected at least one sequence of at least one step, received x of shape \(0, 4\)"),
     (lambda: buckets(np.ones((3, 4)), np.ones((3, 5)), [1, 2, 3], per_step=True), ShapeError,
      r"per_step=True expected a target for every step, y \(n, 4, \.\.\.\), received \(3, 5\)"),
     (lambda: dr.Network([dr.GRU(3, return_sequences=True), dr.Dense(1)], input_shape=(4, 1)).fit(

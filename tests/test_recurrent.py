@@ -267,5 +267,12 @@ def test_states_and_sequences_that_do_not_fit():
         layer.run(params, np.zeros((4, 5, 2)), mask=np.ones((4, 4), bool))
     with pytest.raises(DeltaruleError, match=r"run expected the parameters of this layer, such as .*\['lstm_1'\], received lstm_1"):
         layer.run({"lstm_1": params}, np.zeros((4, 5, 2)))
-    with pytest.raises(ShapeError, match=r"LSTM expected at least one step, received a sequence of none"):
-        layer.run(params, np.zeros((4, 0, 2)))
+    for shape in ((4, 0, 2), (0, 5, 2)):
+        with pytest.raises(ShapeError, match=rf"LSTM expected at least one sequence of at least one step, received x \({shape[0]}, "):
+            layer.run(params, np.zeros(shape))
+    with pytest.raises(ShapeError, match=r"LSTM expected states of shapes .*, received lists of different lengths"):
+        layer.run(params, np.zeros((4, 5, 2)), ([[1.0], [2.0, 3.0]], np.zeros((4, 3))))
+    with pytest.raises(ShapeError, match=r"LSTM expected sequences x \(n, steps, inputs\), received lists of different lengths"):
+        layer.run(params, [[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0]]])
+    with pytest.raises(ShapeError, match=r"LSTM expected sequences x \(n, steps, inputs\), received list that holds no numbers"):
+        layer.run(params, [[["a", "b"]]])

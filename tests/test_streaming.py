@@ -163,6 +163,8 @@ def test_pieces_and_states_that_do_not_fit():
         dr.Stream(net, {**states, "lstm_2": states["lstm_2"][:1]})
     with pytest.raises(ShapeError, match=r"received \{'lstm_1': \(4, 4\)\}; hand on"):
         dr.Stream(net, {"lstm_1": states["lstm_1"][0]})
+    with pytest.raises(ShapeError, match=r"Stream expected states that are arrays \(n, units\), received lists of different lengths; hand"):
+        dr.Stream(net, {**states, "lstm_1": ([[1.0], [2.0, 3.0]], states["lstm_1"][1])})
     with pytest.raises(DeltaruleError, match=r"Stream expected the states by layer, as \.states holds them, received list"):
         dr.Stream(net, [states["lstm_1"]])
     with pytest.raises(ShapeError, match=r"received \{'lstm_1': \[\(4, 4\), \(4, 4\)\]\}; hand on"):

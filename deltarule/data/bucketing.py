@@ -8,7 +8,7 @@ import numpy as np
 from deltarule.checks import checked_number
 from deltarule.data.arrays import as_array
 from deltarule.data.padding import as_lengths
-from deltarule.errors import ShapeError
+from deltarule.errors import DataError, ShapeError
 
 CANDIDATES = 200        # lengths at most that are tried as the ends of buckets
 
@@ -72,6 +72,8 @@ def buckets(x: Any, y: Any, lengths: Any, *, batch_size: int = 32, count: int = 
     if x.ndim < 2 or len(y) != len(x) or lengths.shape != (len(x),):
         raise ShapeError(f"buckets expected x (n, steps) or (n, steps, features), y (n, ...) and lengths (n,), received {x.shape}, "
                          f"{y.shape} and {lengths.shape}")
+    if not x.size:
+        raise DataError(f"buckets expected at least one sequence of at least one step, received x of shape {x.shape}")
     steps = y.shape[1:2] == x.shape[1:2]
     if per_step and not steps:
         raise ShapeError(f"per_step=True expected a target for every step, y (n, {x.shape[1]}, ...), received {y.shape}")

@@ -99,10 +99,10 @@ class Recurrent(Layer):
             raise DeltaruleError(f"run expected the parameters of this layer, such as net.params['lstm_1'], received {', '.join(params)}")
         dtype = np.asarray(params["weights"]).dtype.name
         with precision(dtype):
-            x = jnp.asarray(x, dtype)
+            x = jnp.asarray(_numbers(x, f"{type(self).__name__} expected sequences x (n, steps, inputs)"), dtype)
             self._check(x)
-            if not x.shape[1]:
-                raise ShapeError(f"{type(self).__name__} expected at least one step, received a sequence of none")
+            if 0 in x.shape:
+                raise ShapeError(f"{type(self).__name__} expected at least one sequence of at least one step, received x {x.shape}")
             if mask is not None and np.shape(mask) != x.shape[:2]:
                 raise ShapeError(f"{type(self).__name__} expected a mask of shape {x.shape[:2]}, received {np.shape(mask)}")
             scope = Scope(Pass(params, dtype=dtype, mask=None if mask is None else jnp.asarray(mask, bool)))
@@ -160,8 +160,10 @@ class Recurrent(Layer):
         check_images_of(self, x, 1)
 
     def _given(self, states: Any, x: Array) -> States:
-        states = states if isinstance(states, (tuple, list)) else (states,)
-        shapes, expected = [np.shape(state) for state in states], [(len(x), self.units)] * self._number_of_states
+        expected = [(len(x), self.units)] * self._number_of_states
+        states = [_numbers(state, f"{type(self).__name__} expected states of shapes {expected}")
+                  for state in (states if isinstance(states, (tuple, list)) else (states,))]
+        shapes = [state.shape for state in states]
         if shapes != expected:
             raise ShapeError(f"{type(self).__name__} expected states of shapes {expected}, received {shapes}; hand on what run returned")
         return tuple(jnp.asarray(state, x.dtype) for state in states)
@@ -176,6 +178,17 @@ class Recurrent(Layer):
     def _product_bias(self, scope: Scope) -> Array | None:
         """d of q = h W + d, where b does not do for it."""
         return None
+
+
+def _numbers(value: Any, expected: str) -> np.ndarray:
+    """The value as an array of numbers. Raises ShapeError, saying what was expected, for anything else."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ShapeError(f"{expected}, received lists of different lengths") from None
+    if array.dtype.kind not in "buif" and array.dtype.name != "bfloat16":
+        raise ShapeError(f"{expected}, received {type(value).__name__} that holds no numbers")
+    return array
 
 
 @dataclass(frozen=True)
