@@ -31,7 +31,7 @@ class Compiled:
         functools.update_wrapper(self, function)
         self.thorough = jax.jit(function, static_argnames=tuple(static))
         self.quick = jax.jit(function, static_argnames=tuple(static), compiler_options=QUICK)
-        self.lean = jax.jit(function, static_argnames=tuple(static), compiler_options=LEAN)
+        self.lean = jax.jit(function, static_argnames=tuple(static), compiler_options=LEAN) if LEAN else self.thorough
 
     def __call__(self, *arguments: Any, quick: bool = False, lean: bool = False) -> Any:
         """The function's value."""
@@ -51,7 +51,7 @@ class Compiled:
 
     def programs(self) -> int:
         """How many programs have been compiled so far."""
-        forms: tuple[Any, ...] = (self.thorough, self.quick, self.lean)
+        forms: tuple[Any, ...] = (self.thorough, self.quick, *([self.lean] if LEAN else []))
         return sum(form._cache_size() for form in forms)
 
 
