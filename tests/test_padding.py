@@ -101,6 +101,24 @@ def test_appending_padding_changes_neither_outputs_nor_gradients(net, second, th
     np.testing.assert_allclose(alone[0][1], found[0][1][:1], atol=1e-5)
 
 
+def test_batch_normalization_knows_the_real_steps_alone():
+    """Mean, variance, gradients and a step of training, however far the sequences are filled up; by NumPy, and from longer rows."""
+    x, _ = dr.data.pad([drawn(length, 2, seed=length) for length in LENGTHS], value=9.0)
+    longer = np.concatenate([x, np.full((3, 2, 2), 9.0)], axis=1)
+    real, made = x[MASK], []
+    for rows in (x, longer):
+        net = dr.Network([dr.Masked(9.0), dr.BatchNorm(), dr.Activation("relu"), dr.Dense(1)], rows.shape[1:], dtype="float64")
+        y = np.broadcast_to(np.arange(rows.shape[1])[:, None] % 3 - 2.0, (*rows.shape[:2], 1))
+        net.fit(rows, y, optimizer=dr.SGD(0.1), epochs=1, batch_size=None, keep="last", progress=False)
+        np.testing.assert_allclose(net.state["batch_norm_1"]["mean"], 0.1 * real.mean(axis=0), atol=1e-12)
+        np.testing.assert_allclose(net.state["batch_norm_1"]["variance"], 0.9 + 0.1 * real.var(axis=0), atol=1e-12)
+        made.append(net.params)
+    assert not np.allclose(made[0]["batch_norm_1"]["gamma"], 1)
+    for part in ("gamma", "beta"):
+        np.testing.assert_allclose(made[0]["batch_norm_1"][part], made[1]["batch_norm_1"][part], atol=1e-12)
+    np.testing.assert_allclose(made[0]["dense_1"]["weights"], made[1]["dense_1"]["weights"], atol=1e-12)
+
+
 # --- the same through a network
 
 def tagger(steps, seed=3):

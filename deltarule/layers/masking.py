@@ -19,11 +19,10 @@ class Masked(Layer):
 
     Recurrent layers keep their state there and give zeros, `reverse` begins at the last real step; nobody's attention goes there;
     GlobalAveragePool, GlobalMaxPool and AttentionPooling leave such steps out; layers that work step by step (Dense, Dropout, LayerNorm)
-    need not know; losses and metrics of every step leave padding out: they are those of the sequences alone. Convolutions and BatchNorm
+    need not know; BatchNorm, and losses and metrics of every step, leave padding out: they are those of the sequences alone. Convolutions
     see padding as any other step. Where it reads the inputs, rows of padding alone are refused. `dr.data.pad` fills sequences up; a trace
     shows the "mask" of every recurrent layer, 1 and 0. Shapes: (batch, steps, features) -> the same, or (batch, steps) of whole numbers
-    before an Embedding. Raises DeltaruleError for a value that is
-    no number, ShapeError for other inputs.
+    before an Embedding. Raises DeltaruleError for a value that is no number, ShapeError for other inputs.
 
     >>> import deltarule as dr
     >>> x, lengths = dr.data.pad([[[1.0], [3.0]], [[5.0]]], value=-1.0)

@@ -9,6 +9,7 @@ from deltarule.checks import check_number
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.activation import Activation
 from deltarule.layers.layer import Layer
+from deltarule.layers.masking import steps_mask
 from deltarule.layers.scope import Array, Scope
 from deltarule.ops.normalization import Moments, batch_norm, layer_norm, moments, normalized, row_moments
 from deltarule.spec import register
@@ -24,8 +25,8 @@ class BatchNorm(Layer):
 
     Put it between the weights and the activation: Dense(30, use_bias=False), BatchNorm(), Activation("relu"). Training uses the mean and
     variance of the batch (and of all positions) and carries running averages along, mu <- m mu + (1 - m) mu_batch with m = `momentum`;
-    predicting uses these averages. Rows that only fill a batch up do not count. Shapes: (batch, ..., features) -> the same.
-    Raises DeltaruleError for momentum or epsilon out of range.
+    predicting uses these averages. Rows that only fill a batch up do not count, nor steps that only fill a sequence up (`Masked`). Shapes:
+    (batch, ..., features) -> the same. Raises DeltaruleError for momentum or epsilon out of range.
 
     >>> import deltarule as dr
     >>> net = dr.Network([dr.Dense(3, use_bias=False), dr.BatchNorm(), dr.Activation("relu")], input_shape=(5,))
@@ -48,7 +49,7 @@ class BatchNorm(Layer):
         features = x.shape[-1:]
         mu, variance = (scope.state(name, init, features) for name, init in _RUNNING)
         if scope.training:
-            mu, variance = self._carried(moments(x, scope.counted), scope)
+            mu, variance = self._carried(moments(*self._counted(x, scope)), scope)
         return _scaled(x, jnp.broadcast_to(mu, x.shape), jnp.broadcast_to(variance, x.shape), self.epsilon, scope)
 
     def joined(self, x: Array, scope: Scope, after: Layer) -> Array | None:
@@ -61,9 +62,18 @@ class BatchNorm(Layer):
 
     def _trained(self, x: Array, scope: Scope, relu: bool, plus: Array | None = None) -> Array:
         gamma, beta = (scope.param(name, init, x.shape[-1:]) for name, init in _LEARNT)
-        h, mu, variance = batch_norm(x, gamma, beta, scope.counted, self.epsilon, relu, plus)
+        rows, counted = self._counted(x, scope)
+        h, mu, variance = batch_norm(rows, gamma, beta, counted, self.epsilon, relu, None if plus is None else plus.reshape(rows.shape))
         self._carried((mu, variance), scope)
-        return scope.tap("activation", h)
+        return scope.tap("activation", h.reshape(x.shape))
+
+    def _counted(self, x: Array, scope: Scope) -> tuple[Array, Array | None]:
+        """The rows, and which of them count; where some steps are padding every step is a row (batch T, features)."""
+        mask = steps_mask(self, x, scope) if x.ndim == 3 else None
+        if mask is None:
+            return x, scope.counted
+        real = mask if scope.counted is None else mask & scope.counted[:, None]
+        return x.reshape(-1, x.shape[-1]), real.reshape(-1)
 
     def _carried(self, batch: Moments, scope: Scope) -> Moments:
         """The moments of the batch, which leave their share in the running averages."""
