@@ -1,4 +1,4 @@
-"""The product with few columns: values, both gradients, their gradients, and many at once, in double precision."""
+"""The product with few columns or few numbers: values, both gradients, their gradients, and many at once, in double precision."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deltarule.ops import narrow
 from deltarule.ops.compiling import precision
 from deltarule.ops.narrow import product
 
@@ -17,10 +18,11 @@ def drawn(*shapes, seed=0):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 11))
-def test_gradients_are_the_textbooks(n, C, F):
+@given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 11), st.sampled_from([0, narrow.SMALL]))
+def test_gradients_are_the_textbooks(n, C, F, small):
     x, W, da = drawn((n, C), (C, F), (n, F))
-    with precision("float64"):
+    with precision("float64"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(narrow, "SMALL", small)
         a, back = jax.vjp(product, x, W)
         dx, dW = back(jnp.asarray(da))
     np.testing.assert_allclose(a, x @ W, rtol=1e-12, atol=1e-12)
@@ -28,9 +30,10 @@ def test_gradients_are_the_textbooks(n, C, F):
     np.testing.assert_allclose(dW, np.einsum("nc,nf->cf", x, da), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("shapes", [((5, 37), (37, 3)), ((5, 7), (7, 3))], ids=["narrow", "not narrow"])
-def test_second_gradients_and_many_at_once(shapes):
+@pytest.mark.parametrize("shapes", [((5, 37), (37, 3)), ((5, 7), (7, 3)), ((5, 8), (8, 2))], ids=["narrow", "neither", "small"])
+def test_second_gradients_and_many_at_once(shapes, monkeypatch):
     x, W = drawn(*shapes)
+    monkeypatch.setattr(narrow, "SMALL", 100)
 
     def energy(x, W):
         return jnp.sum(jnp.sin(product(x, W)))
