@@ -288,3 +288,13 @@ def test_the_table_and_the_figure(composite):
 def test_mistakes(composite, ask, kind, message):
     with pytest.raises(kind, match=message):
         ask(*composite)
+
+
+def test_what_one_layer_hands_to_the_next_is_in_memory_once():
+    net = dr.Network([dr.Conv2D(3, 3, "relu"), dr.MaxPool2D(2), dr.Flatten(), dr.Dense(2, "softmax")], input_shape=(6, 6, 1))
+    trace = net.trace(np.ones((5, 6, 6, 1)), np.zeros(5, int))
+    maps, pooled, dense = trace["conv2d_1"], trace["max_pool2d_1"], trace["dense_1"]
+    assert np.shares_memory(maps.activation, maps.output)
+    assert np.shares_memory(maps.output, pooled.input)
+    assert np.shares_memory(dense.output, trace.output)
+    assert not np.shares_memory(maps.preactivation, maps.activation)

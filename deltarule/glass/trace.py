@@ -21,7 +21,7 @@ from deltarule.layers.forward import forward, zero_probes
 from deltarule.layers.layer import Layer
 from deltarule.layers.scope import Array, Tree, Visit, flatten, unused
 from deltarule.losses import Loss, Output
-from deltarule.ops.compiling import compiled
+from deltarule.ops.compiling import Once, compiled
 from deltarule.spec import nearest
 
 
@@ -37,17 +37,17 @@ class Passed(NamedTuple):
 
 
 @compiled("layer", "dtype")
-def watch(layer: Layer, dtype: str, params: Tree, state: Tree, x: Array) -> Passed:
-    """The forward pass with everything that is tapped."""
+def watch(layer: Layer, dtype: str, params: Tree, state: Tree, x: Array) -> Once:
+    """`Passed` of the forward pass with everything that is tapped."""
     taps: dict[str, Array] = {}
     seen: dict[str, tuple[Array, Array]] = {}
     output, _ = forward(layer, params, state, x, dtype=dtype, taps=taps, seen=seen)
-    return Passed(taps, seen, output.h)
+    return Once.of(Passed(taps, seen, output.h))
 
 
 @compiled("layer", "loss", "dtype")
-def watch_both_ways(layer: Layer, loss: Loss, dtype: str, params: Tree, state: Tree, x: Array, y: Array) -> Passed:
-    """Forward and backward: taps, the delta of each row at each of them, and the gradients of the mean loss.
+def watch_both_ways(layer: Layer, loss: Loss, dtype: str, params: Tree, state: Tree, x: Array, y: Array) -> Once:
+    """`Passed` forward and backward: taps, the delta of each row at each of them, and the gradients of the mean loss.
 
     With L = sum_i loss_i, the gradient of a probe is d loss_i / d tap_i for each row i, since no row touches another.
     """
@@ -66,7 +66,7 @@ def watch_both_ways(layer: Layer, loss: Loss, dtype: str, params: Tree, state: T
     probes = zero_probes(layer, params, state, x, dtype=dtype)
     (_, (taps, seen, h, losses)), (summed, deltas) = jax.value_and_grad(total, (0, 1), has_aux=True)(params, probes)
     deltas = {path: delta for path, delta in deltas.items() if path not in beyond}
-    return Passed(taps, seen, h, losses, deltas, jax.tree.map(lambda gradient: gradient / n, summed))
+    return Once.of(Passed(taps, seen, h, losses, deltas, jax.tree.map(lambda gradient: gradient / n, summed)))
 
 
 def works_on_a(loss: Loss, output: Output, y: Array) -> bool:
@@ -160,10 +160,11 @@ class Trace:
     True
     """
 
-    def __init__(self, passed: Passed, params: Tree, visits: Sequence[Visit], targets: np.ndarray | None,
+    def __init__(self, passed: Once, params: Tree, visits: Sequence[Visit], targets: np.ndarray | None,
                  again: Callable[[int], Trace], learning_rate: float | None):
         self.params, self.targets, self.learning_rate = params, targets, learning_rate
-        self._passed, self._again = jax.block_until_ready(passed), again    # the weights that it reads may change from now on
+        self._passed: Passed = jax.block_until_ready(passed).tree       # the weights that it reads may change from now on
+        self._again = again
         self._kinds: dict[str, Layer] = {}      # in the order in which they were run, which the compiled pass does not keep
         for visit in visits:
             self._kinds[unused(visit.path, self._kinds)] = visit.layer
