@@ -33,8 +33,8 @@ def _with_care(x: jax.Array, W: jax.Array) -> jax.Array:
 def _backward(kept: tuple[jax.Array, jax.Array], da: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Without the barriers XLA turns the products round again."""
     x, W = kept
-    dW = lax.optimization_barrier(da.T @ x).T if _narrow(*x.shape, da.shape[1]) else lax.optimization_barrier(x.T) @ da
-    return da @ W.T, dW
+    (n, C), F = x.shape, W.shape[1]
+    return da @ W.T, lax.optimization_barrier(da.T @ x).T if _narrow(n, C, F) else lax.optimization_barrier(x.T) @ da
 
 
 _with_care.defvjp(lambda x, W: (x @ W, (x, W)), _backward)
