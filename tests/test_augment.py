@@ -1,6 +1,7 @@
 """Augmentation: every map against SciPy, the statistics of what is drawn, and that only the training batch is changed."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -34,10 +35,16 @@ def rows(shape, n=13, seed=0):
     return np.random.default_rng(seed).normal(size=(n, *shape)).astype("float32")
 
 
-def run(steps, x, y=None, key=KEY, **options):
+@functools.partial(jax.jit, static_argnames=("steps", "masks"))
+def compiled(steps, x, y, key, present, masks):
+    found = augmented(steps, Examples(x, y, present=present, masks=masks), key)
+    return found.x, found.y
+
+
+def run(steps, x, y=None, key=KEY, present=None, masks=False):
     steps = steps if isinstance(steps, tuple) else (steps,)
-    found = augmented(steps, Examples(jnp.asarray(x), None if y is None else jnp.asarray(y), **options), key)
-    return np.asarray(found.x) if y is None else (np.asarray(found.x), np.asarray(found.y))
+    changed, targets = compiled(steps, x, y, key, present, masks)
+    return np.asarray(changed) if y is None else (np.asarray(changed), np.asarray(targets))
 
 
 def own_key(position, key=KEY):
@@ -80,8 +87,8 @@ def test_contract(step, shape):
             assert first.shape == x.shape
             assert first.dtype == dtype
             np.testing.assert_array_equal(first, run(step, x.astype(dtype), y.astype(dtype))[0])
-            jitted = jax.jit(lambda x, y: augmented((step,), Examples(x, y), KEY).x)(x.astype(dtype), y.astype(dtype))
-            np.testing.assert_allclose(first, jitted, rtol=1e-4, atol=1e-5)
+            eager = augmented((step,), Examples(jnp.asarray(x, dtype), jnp.asarray(y, dtype)), KEY).x
+            np.testing.assert_allclose(first, eager, rtol=1e-4, atol=1e-5)
     assert not np.array_equal(run(step, x, y)[0], run(step, x, y, step_key(3, 6))[0])
     assert not np.array_equal(run(step, x, y)[0], run(step, x, y, step_key(4, 5))[0])
 
@@ -97,6 +104,9 @@ def test_examples_are_changed_independently(step, shape):
 
 # --------------------------------------------------------------------------- places and samples
 
+sampled = jax.jit(sample, static_argnames=("border", "nearest"))
+
+
 @given(st.sampled_from([(7,), (5, 6), (1, 4), (3, 2, 4)]), st.integers(0, 10_000), st.sampled_from(["zeros", "edge"]))
 def test_samples_are_scipys(space, seed, border):
     rng, axes = np.random.default_rng(seed), len(space)
@@ -105,9 +115,9 @@ def test_samples_are_scipys(space, seed, border):
     t = (1.5 * rng.normal(size=(2, axes))).astype("float32")
     p = places(jnp.asarray(A), jnp.asarray(t), x.shape[1:-1])
     mode = {"zeros": "grid-constant", "edge": "nearest"}[border]
-    np.testing.assert_allclose(sample(jnp.asarray(x), p, border), by_scipy(x, A, t, mode=mode), atol=2e-5)
+    np.testing.assert_allclose(sampled(jnp.asarray(x), p, border), by_scipy(x, A, t, mode=mode), atol=2e-5)
     off_ties = np.abs(np.asarray(p) - np.floor(p) - 0.5).min(axis=-1) > 1e-4      # half way between two pixels either will do
-    nearest = np.asarray(sample(jnp.asarray(x), p, border, nearest=True))
+    nearest = np.asarray(sampled(jnp.asarray(x), p, border, nearest=True))
     np.testing.assert_allclose(nearest[off_ties], by_scipy(x, A, t, order=0, mode=mode)[off_ties], atol=1e-6)
 
 
@@ -476,8 +486,8 @@ def test_the_figure_shows_original_and_variants():
     drawn = [ax.images[0].get_array() for ax in fig.axes[:8]]
     np.testing.assert_array_equal(drawn[0], images[0])
     np.testing.assert_array_equal(drawn[4], images[1])
-    np.testing.assert_array_equal(drawn[2], np.clip(run((Shift(2), Noise(3.0)), images[..., None], key=step_key(1, 1)), images.min(),
-                                                    images.max())[0, ..., 0])
+    changed = augmented((Shift(2), Noise(3.0)), Examples(jnp.asarray(images[..., None])), step_key(1, 1)).x
+    np.testing.assert_array_equal(drawn[2], np.clip(changed, images.min(), images.max())[0, ..., 0])
     assert [ax.get_title() for ax in fig.axes[:4]] == ["original", "step 1", "step 2", "step 3"]
     colours = dr.figures.augmented(np.full((1, 5, 5, 3), 51, np.uint8), Flip(), variants=1)
     np.testing.assert_allclose(colours.axes[1].images[0].get_array(), 0.2, rtol=1e-6)
