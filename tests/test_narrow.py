@@ -46,3 +46,22 @@ def test_second_gradients_and_many_at_once(shapes, monkeypatch):
         each = np.einsum("knc,knf->kcf", xs, np.cos(np.einsum("knc,kcf->knf", xs, Ws)))
     np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(many, each, rtol=1e-11, atol=1e-11)
+
+
+def test_networks_of_dense_layers_have_derivatives_forward_too():
+    import deltarule as dr
+    from deltarule.layers.forward import forward
+
+    net = dr.Network([dr.Dense(16, "tanh"), dr.Dense(1)], 2)
+    x, direction = drawn((5, 2), (5, 2))
+    with precision("float64"):
+        params = jax.tree.map(lambda value: jnp.asarray(np.asarray(value), jnp.float64), net.params)
+
+        def u(x):
+            return forward(net.layer, params, net.state, x, dtype="float64")[0].h[:, 0]
+
+        _, found = jax.jvp(u, (jnp.asarray(x),), (jnp.asarray(direction),))
+        second = jax.jvp(lambda x: jax.jvp(u, (x,), (jnp.asarray(direction),))[1], (jnp.asarray(x),), (jnp.asarray(direction),))[1]
+        after, here, before = (np.asarray(u(jnp.asarray(x + step * direction))) for step in (1e-4, 0.0, -1e-4))
+    np.testing.assert_allclose(found, (after - before) / 2e-4, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(second, (after - 2 * here + before) / 1e-8, rtol=1e-4, atol=1e-6)

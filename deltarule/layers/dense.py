@@ -55,7 +55,8 @@ class Dense(Layer):
         b = scope.param("bias", initializers.initializer(self.bias), (self.units,)) if self.use_bias else None
         if scope.plain and x.shape[:-1] == (1,) and isinstance(self.activation, str):
             return neurons(x, W, b, self.activation)
-        a = steps_product(x, W) if x.ndim == 3 else product(x, W)
+        # product has its own backward pass, which JAX cannot follow forward (jvp): only training needs it
+        a = steps_product(x, W) if x.ndim == 3 else product(x, W) if scope.training else x @ W
         if b is not None:
             if self.activation == "gelu" and not scope.watched:
                 return biased_gelu(a, b)
