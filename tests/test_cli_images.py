@@ -198,7 +198,7 @@ def test_predict_single_files_of_any_kind_and_arrays(work, tmp_path):
     assert told["probability"][2] == pytest.approx(told["probability"][0], abs=0.1)     # averaged over neighbours on the way back
     assert told["notes"] == ["1 image of another size brought to 12 x 12; aspects are kept, and what is left gets the mean of the edge"]
     alone = json.loads(run("predict", model_of(work), tmp_path / "one.npy", "--json")[1])
-    assert alone["probability"] == told["probability"][:1]
+    assert alone["probability"] == pytest.approx(told["probability"][:1], rel=1e-6)      # one row has a program of its own
     np.save(tmp_path / "batch.npy", np.stack([pixels, 255 - pixels]))
     batch = json.loads(run("predict", model_of(work), tmp_path / "batch.npy", "--json")[1])
     assert (batch["rows"], batch["prediction"][0]) == (2, told["prediction"][0])
