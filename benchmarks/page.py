@@ -162,7 +162,9 @@ def _figure(training, peers, name):
 
 def _scaling_figure(scaling, name):
     plt = pyplot()
-    figure, axes = plt.subplots(2, len(scaling), figsize=(3.0 * len(scaling), 6), layout="constrained", squeeze=False)
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    figure, axes = plt.subplots(2, len(scaling), figsize=(3.2 * len(scaling), 6.4), layout="constrained", squeeze=False)
     for column, (title, found) in enumerate(scaling.items()):
         for row, (quantity, unit, times) in enumerate((("seconds", "time of a step (ms)", 1e3), ("memory", "peak memory (MB)", 1))):
             for peer, colour, mark in ((OURS, COLOURS[0], "o"), (TORCH, COLOURS[1], "s")):
@@ -170,7 +172,10 @@ def _scaling_figure(scaling, name):
                 axes[row, column].plot(*zip(*points, strict=True), marker=mark, color=colour, label=peer)
             axes[row, column].set_xscale("log", base=2)
             axes[row, column].set_yscale("log")
-            axes[row, column].set_xlabel(title.replace(" (", "\n("), fontsize=8)
+            axes[row, column].set_xlabel(title.replace(" (", "\n(").replace(", batch", ",\nbatch"), fontsize=9)
+            axes[row, column].yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+            axes[row, column].yaxis.set_major_formatter("{x:g}")
+            axes[row, column].yaxis.set_minor_locator(NullLocator())
             if column == 0:
                 axes[row, column].set_ylabel(unit)
     axes[0, 0].legend(frameon=False)
