@@ -5,9 +5,7 @@
 // All three take the place of what they were made from.
 #include <cmath>
 #include "vectors.h"
-#if defined(__SSE2__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #endif
 
