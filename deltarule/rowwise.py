@@ -1,15 +1,12 @@
 """Row-wise metrics in JAX: one number for each example, averaged inside the compiled epoch, so that a masked row simply does not count."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 
 from deltarule.errors import DeltaruleError, ShapeError
-from deltarule.ops.rows import real, row_means
+from deltarule.ops.rows import Array, real, row_means
 from deltarule.spec import nearest
-
-Array = Any
 
 
 def accuracy(prediction: Array, target: Array, mask: Array | None = None) -> Array:
@@ -133,4 +130,3 @@ def _difference(name: str, prediction: Array, target: Array) -> Array:
         raise ShapeError(f"{name} expected targets of the shape of the predictions {prediction.shape}, received {target.shape}; "
                          "reshape the targets")
     return prediction - target.astype(prediction.dtype)
-
