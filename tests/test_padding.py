@@ -1,5 +1,7 @@
 """Padding never changes a result: outputs, losses, metrics and what is learnt are those of the sequences without it."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +80,10 @@ PADDED += [padded_net(dr.Dense(4), *layers) for layers in (
     [dr.TransformerEncoder(2, hidden=3), dr.Residual(dr.MultiHeadAttention(2), shortcut=dr.Dense(4)), dr.GlobalAveragePool()],
     [dr.Skip(dr.MultiHeadAttention(2, causal=True)), dr.AttentionPooling(3)],
     [dr.Positions("sinusoidal"), dr.TransformerEncoder(1, rotary=True), dr.TimeDistributed(dr.Dense(3)), dr.LSTM(3)],
-    [dr.Residual(dr.AttentionPooling(), shortcut=dr.GlobalAveragePool())])]
+    [dr.Residual(dr.AttentionPooling(), shortcut=dr.GlobalAveragePool())],
+    [dr.GroupNorm(2), dr.Conv1D(3, 2, "tanh", padding="same"), dr.GRU(3)],
+    [dr.Conv1D(4, 3, "relu", padding="full", groups=2), dr.MaxPool1D(2, rounding="ceil"), dr.GlobalMaxPool()],
+    [dr.AveragePool1D(3, stride=1, padding=1), dr.ConvTranspose1D(2, 3, "tanh", stride=2), dr.GlobalAveragePool()])]
 
 
 def summed(layer, params, x):
@@ -99,6 +104,77 @@ def test_appending_padding_changes_neither_outputs_nor_gradients(net, second, th
     found, again, alone = (compiled(net.layer, net.params, rows.astype("float32")) for rows in (x, longer, x[:1, :2]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, again)
     np.testing.assert_allclose(alone[0][1], found[0][1][:1], atol=1e-5)
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_windows_are_those_of_the_sequence_alone(data):
+    """Convolution and pooling of every setting: outputs, how many of them are real, and gradients of weights and inputs."""
+    k, S, D, rounding = (data.draw(st.sampled_from(values)) for values in ((1, 2, 3), (1, 2), (1, 2), ("floor", "ceil")))
+    length, padding = data.draw(st.integers(5, 7)), data.draw(st.sampled_from(["valid", 1, ((2, 0),), "same" if S == 1 else "full"]))
+    layer = data.draw(st.sampled_from([
+        lambda: dr.Conv1D(4, k, "tanh", S, padding, D, rounding=rounding), lambda: dr.Conv1D(2, k, "linear", S, padding, D, groups=2),
+        lambda: dr.MaxPool1D(k + 1, S, "valid" if isinstance(padding, (str, tuple)) else padding, rounding),
+        lambda: dr.AveragePool1D(k + 1, S, "same" if S == 1 else "valid", rounding)]))()
+    x = np.full((2, 7, 2), 9.0)
+    x[0, :length], x[1] = drawn(length, 2, seed=length), drawn(7, 2)
+    net = dr.Network([dr.Masked(9.0), layer], (7, 2), dtype="float64")
+
+    def rows(params, x):
+        found = forward(net.layer, params, {}, x, dtype="float64")[0]
+        real = jnp.ones(found.h.shape[:2], bool) if found.mask is None else found.mask
+        return jnp.sum(jnp.where(jnp.broadcast_to(real[:1, :, None], (1, *found.h.shape[1:])), jnp.sin(found.h[:1]), 0)), (found.h, real)
+
+    with jax.enable_x64(True):
+        both = jax.jit(jax.value_and_grad(rows, argnums=(0, 1), has_aux=True), compiler_options=QUICK)
+        (_, (h, real)), (of_params, of_x) = both(net.params, jnp.asarray(x))
+        (_, (alone, _)), (alone_params, alone_x) = both(net.params, jnp.asarray(x[:1, :length]))
+    assert real[0].tolist() == [o < alone.shape[1] for o in range(h.shape[1])]
+    assert real[1].all()
+    np.testing.assert_allclose(h[0, :alone.shape[1]], alone[0], atol=1e-12)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), of_params, alone_params)
+    np.testing.assert_allclose(of_x[0, :length], alone_x[0], atol=1e-12)
+    np.testing.assert_array_equal(of_x[0, length:], 0)
+
+
+def test_steps_in_front_and_too_few_steps():
+    """Padding in front moves what a convolution gives; a sequence shorter than the window has nothing to give."""
+    net = dr.Network([dr.Masked(9.0), dr.Conv1D(3, 3, "tanh"), dr.GRU(4)], (T, 2))
+    x = np.full((3, T, 2), 9.0)
+    x[0, 2:], x[1, :5], x[2, :2] = drawn(5, 2), drawn(5, 2), drawn(2, 2)
+    h = net.predict(x)
+    np.testing.assert_allclose(h[0], h[1], atol=1e-6)
+    np.testing.assert_array_equal(h[2], 0)
+
+
+@pytest.mark.parametrize("value", [0.0, 9.0])
+def test_explained_windows_leave_padding_out(value):
+    x = np.where(MASK[..., None], drawn(3, T, 2), value)
+    layers = [dr.Conv1D(3, 3, "tanh", padding="same"), dr.MaxPool1D(3, rounding="ceil"), dr.GlobalMaxPool()]
+    net = dr.Network([dr.Masked(value), *layers], (T, 2))
+    trace = net.trace(x, drawn(3, 3))
+    assert trace["conv1d_1"].taps["mask"].tolist() == MASK.tolist()
+    K, b = (trace["conv1d_1"].parameters[name] for name in ("weights", "bias"))
+    a = sum(x[1, 1 + k] @ K[k, :, 1] for k in range(2)) + b[1]       # the last real step, and zeros behind it
+    text = str(trace.explain("conv1d_1", unit=(2, 1), example=1))
+    assert trace["conv1d_1"].preactivation[1, 2, 1] == pytest.approx(a, rel=1e-5)
+    assert not value or "9" not in text.split("a_2,1 = ")[1].split("b_1")[0]
+    assert "the largest of the 1 values" in str(trace.explain("max_pool1d_1", unit=(0, 1), example=2))
+    assert "nothing but padding under its window" in str(trace.explain("max_pool1d_1", unit=(2, 1), example=2))
+
+
+@pytest.mark.parametrize(("layer", "message"), [
+    (dr.Conv1D(3, 3, stride=2, padding="same"),
+     r"Conv1D cannot leave out the padding that Masked\(\) finds: with steps of 2 padding='same' begins elsewhere for other lengths; give"),
+    (dr.Conv1D(3, 3, padding=1, padding_mode="reflect"),
+     r"Conv1D cannot .* finds: padding_mode='reflect' begins at the ends of each sequence; use 'zeros'"),
+    (dr.MaxPool1D(3, padding="same"), r"MaxPool1D cannot .* with steps of 3 padding='same' begins elsewhere"),
+    (dr.AdaptiveMaxPool(2), r"AdaptiveMaxPool cannot .* depend on the length; use GlobalAveragePool or GlobalMaxPool"),
+    (dr.UpSample(2), r"UpSample cannot .* finds: put it before Masked\(\)"), (dr.Pad(1), r"Pad cannot .*: put it before Masked\(\)"),
+    (dr.Crop(((1, 0),)), r"Crop cannot .*: put it before Masked\(\)")])
+def test_what_cannot_leave_padding_out(layer, message):
+    with pytest.raises(ShapeError, match=message):
+        dr.Network([dr.Masked(), layer, dr.GRU(3)], (7, 2))
 
 
 def test_batch_normalization_knows_the_real_steps_alone():
@@ -164,7 +240,17 @@ def test_where_steps_are_merged_there_is_no_padding_any_more():
     assert stays.evaluate(x, y)["loss"] == pytest.approx(np.mean(by_hand), rel=1e-5)
 
 
+@dataclass(frozen=True)
+class Shorter(dr.Layer):
+    """A layer of one's own, without the last two steps."""
+
+    def __call__(self, x, scope):
+        return scope.tap("activation", x[:, :-2])
+
+
 def test_steps_that_are_not_those_of_the_inputs():
     with pytest.raises(ShapeError, match=r"the network gives 5 steps, but Masked\(\) stood where there were 7; put it behind the layers "
                                          r"that change the number of steps, or leave it out"):
-        dr.Network([dr.Masked(), dr.Conv1D(3, 3)], (7, 2))
+        dr.Network([dr.Masked(), Shorter()], (7, 2))
+    with pytest.raises(ShapeError, match=r"GRU received 5 steps, but Masked\(\) stood where there were 7; put it behind the layers that"):
+        dr.Network([dr.Masked(), Shorter(), dr.GRU(3)], (7, 2))

@@ -248,7 +248,6 @@ def test_mistakes_in_settings(make, message):
 @pytest.mark.parametrize(("layers", "shape", "message"), [
     ([dr.LSTM(3)], (5,), r"LSTM expected sequences \(steps, channels\), received inputs of shape \(5,\); .* others x\[\.\.\., None\]"),
     ([dr.LSTM(3)], (5, 5, 2), r"LSTM expected sequences \(steps, channels\), received inputs of shape \(5, 5, 2\)"),
-    ([dr.Masked(), dr.Crop(((1, 0),)), dr.GRU(3)], (5, 2), r"GRU received 4 steps, but Masked\(\) stood where there were 5; put it behind"),
     ([dr.GRU(3), dr.GRU(3)], (5, 2), r"GRU expected sequences .* shape \(3,\); a recurrent layer before it needs return_sequences=True"),
 ])
 def test_shapes_that_do_not_fit(layers, shape, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,10 @@ def explain_place(trace: Trace, layer: LayerTrace, unit: Any, example: int, weig
     """
     place = _place(layer, unit, example)
     title = f"{layer.path}, unit ({', '.join(map(str, place))}), example {example}"
+    here = layer.taps["mask"][..., None] > 0 if "mask" in layer.taps else np.array(True)
     if isinstance(layer.layer, WindowPool):
-        return Explanation(title, tuple(_pooled(layer, place, example)))
+        return Explanation(title, tuple(_pooled(layer, place, example, np.broadcast_to(here, layer.input.shape)[example, ..., 0])))
+    layer = dataclasses.replace(layer, input=np.where(here, layer.input, 0))
     ways: Any = reach(layer.layer, layer.input.shape[1:])
     equations = [_sum(layer, ways, place, example)]
     activation, slope = activated(layer, place, example)
@@ -142,15 +145,17 @@ def _weight(layer: LayerTrace, weight: Any, dK: np.ndarray) -> tuple[int, ...]:
     return tuple(map(int, k))
 
 
-def _pooled(layer: LayerTrace, place: tuple[int, ...], example: int) -> list[Equation]:
-    """h = max or mean of the window, and where its error goes."""
+def _pooled(layer: LayerTrace, place: tuple[int, ...], example: int, here: np.ndarray) -> list[Equation]:
+    """h = max or mean of the window, of the places that are `here`, and where its error goes."""
     *o, c = place
     pool: Any = layer.layer
     ways: Any = reach(pool, layer.input.shape[1:])
     seen = [way.seen(np.array([at]))[0] for way, at in zip(ways, o, strict=True)]
-    places = [at for at in itertools.product(*(map(int, axis) for axis in seen)) if NOWHERE not in at]
+    places = [at for at in itertools.product(*(map(int, axis) for axis in seen)) if NOWHERE not in at and here[at]]
     x = [float(layer.input[(example, *at, c)]) for at in places]
     name, h = ",".join(map(str, place)), float(layer.activation[(example, *place)])
+    if not places:
+        return [Equation("nothing but padding under its window", f"h_{name}", (number(h),), f"h_{{{name}}}", (number(h),), h)]
     box = ",".join([*(f"{at[0]}..{at[-1]}" for at in zip(*places, strict=True)), str(c)])
     latex_box = box.replace("..", r" \ldots ")
     values = ", ".join(map(number, x[:MOST_VALUES])) + (f", {len(x) - MOST_VALUES} more" if len(x) > MOST_VALUES else "")

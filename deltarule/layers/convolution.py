@@ -10,6 +10,7 @@ from deltarule import initializers
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.activation import activate, check_activation
 from deltarule.layers.layer import Layer
+from deltarule.layers.masking import refuse_padding, steps_mask, windows_mask, zeroed
 from deltarule.layers.pooling import WindowPool
 from deltarule.layers.scope import Array, Initializer, Scope
 from deltarule.layers.space import Sides, check_images_of, each, same_sides, sides, tuples, whole
@@ -70,7 +71,7 @@ class Convolution(Layer):
 
     def joined(self, x: Array, scope: Scope, after: Layer) -> Array | None:
         """What a pooling behind this layer makes of h, in the same pass over the images; None for other layers."""
-        if not (self._in_one_pass and isinstance(after, WindowPool)):
+        if not (self._in_one_pass and isinstance(after, WindowPool)) or scope.mask is not None:
             return None
         output = Windows(x.shape[1:-1], *self._settings(x.shape[1:-1])).output
         windows = after.side_by_side(output)
@@ -96,11 +97,28 @@ class Convolution(Layer):
             raise ShapeError(f"{type(self).__name__} cannot share {C} channels among {self.groups} groups; "
                              "choose groups that divide the channels of the input")
         kernel, stride, padding, dilation, groups = self._settings(x.shape[1:-1])
+        x = self._without_padding(x, scope)
         if self.padding_mode != "zeros":
             x = jnp.pad(x, ((0, 0), *padding, (0, 0)), mode=_MODES[self.padding_mode])
             padding = ((0, 0),) * self.axes
         K = scope.param("weights", _initial(self, groups), (*kernel, C // groups, self.filters))
         return x, K, Windows(x.shape[1:-1], kernel, stride, padding, dilation, groups)
+
+    def _without_padding(self, x: Array, scope: Scope) -> Array:
+        """x with zeros in the steps that only fill a sequence up; the mask becomes that of the output."""
+        mask = steps_mask(self, x, scope) if x.ndim == 3 else None
+        if mask is None:
+            return x
+        if self.padding_mode != "zeros":
+            refuse_padding(self, scope, f"padding_mode={self.padding_mode!r} begins at the ends of each sequence; use 'zeros'")
+
+        def alone(length: int) -> tuple[int, int]:
+            at = Windows((length,), *self._settings((length,)))
+            return at.padding[0][0], at.output[0]
+
+        scope.mask = windows_mask(self, scope, alone(x.shape[1])[1], alone, down=each(self, "stride", 1, whole(1))[0])
+        scope.tap("mask", mask.astype(x.dtype), probed=True)
+        return zeroed(x, mask)
 
     def _settings(self, space: tuple[int, ...]) -> tuple[Any, ...]:
         """Kernel, stride, padding and dilation along each axis, and the groups."""
@@ -211,7 +229,11 @@ class TransposedConvolution(Layer):
         """h = g(a), a[o S + k - P, m] += sum_c x[o, c] K[k, c, m], then + b[m]."""
         check_images_of(self, x, self.axes)
         kernel, stride = each(self, "kernel", self.axes, whole(1)), each(self, "stride", self.axes, whole(1))
-        space, padding = zip(*map(self._grown, x.shape[1:-1], kernel, stride, self.cut(kernel, stride)), strict=True)
+        cut = self.cut(kernel, stride)
+        space, padding = zip(*map(self._grown, x.shape[1:-1], kernel, stride, cut), strict=True)
+        if x.ndim == 3 and (mask := steps_mask(self, x, scope)) is not None:
+            x, k, S, P = zeroed(x, mask), kernel[0], stride[0], cut[0]
+            scope.mask = windows_mask(self, scope, space[0], lambda H: (0, self._grown(H, k, S, P)[0]), up=S)
         K = scope.param("weights", _initial(self), (*kernel, x.shape[-1], self.filters))
         a = convolve_transposed(x, jnp.swapaxes(K, -1, -2), space, stride, padding, (1,) * self.axes)
         return activate(self.activation, _biased(self, a, scope), scope)

@@ -134,8 +134,10 @@ class GroupNorm(Layer):
         if channels % self.groups:
             raise ShapeError(f"GroupNorm expected groups that divide the channels, received groups={self.groups} for {channels} channels")
         grouped = x.reshape(x.shape[0], -1, self.groups, channels // self.groups)   # (batch, positions, groups, channels of a group)
-        mu = jnp.mean(grouped, axis=(1, 3), keepdims=True)
-        variance = jnp.mean(jnp.square(grouped - mu), axis=(1, 3), keepdims=True)
+        mask = steps_mask(self, x, scope) if x.ndim == 3 else None
+        where = None if mask is None else jnp.broadcast_to((mask | ~jnp.any(mask, axis=1, keepdims=True))[..., None, None], grouped.shape)
+        mu = jnp.mean(grouped, axis=(1, 3), keepdims=True, where=where)
+        variance = jnp.mean(jnp.square(grouped - mu), axis=(1, 3), keepdims=True, where=where)
         one_each = (x.shape[0], *[1] * (x.ndim - 2), channels)
         mu, variance = (jnp.broadcast_to(value, (len(x), 1, *grouped.shape[2:])).reshape(one_each) for value in (mu, variance))
         return _scaled(x, mu, variance, self.epsilon, scope)

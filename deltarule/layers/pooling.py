@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.layer import Layer
-from deltarule.layers.masking import steps_mask
+from deltarule.layers.masking import refuse_padding, steps_mask, windows_mask, zeroed
 from deltarule.layers.scope import Array, Scope
 from deltarule.layers.space import between, check_images, check_images_of, each, own_axes, same_sides, sides, tuples, whole
 from deltarule.ops.pooling import Window, Windows, average_pool, first_max, max_pool
@@ -51,7 +51,25 @@ class WindowPool(Layer):
     def __call__(self, x: Array, scope: Scope) -> Array:
         """y[o] = pool(x in the window at o)."""
         check_images_of(self, x, self.axes)
-        return scope.tap("activation", type(self).pool(x, self.windows(x.shape[1:-1])))
+        windows = self.windows(x.shape[1:-1])
+        mask = steps_mask(self, x, scope) if x.ndim == 3 else None
+        return scope.tap("activation", type(self).pool(x, windows) if mask is None else self._of_real(x, mask, windows, scope))
+
+    def _of_real(self, x: Array, mask: Array, windows: Windows, scope: Scope) -> Array:
+        """y[o] = pool(x in the window at o) of the steps that are no padding, 0 where there are none; the mask becomes that of y."""
+        def alone(length: int) -> tuple[int, int]:
+            (at,) = self.windows((length,))
+            return at.before, (length + at.before + at.after - at.size) // at.stride + 1
+
+        scope.tap("mask", mask.astype(x.dtype), probed=True)
+        here = jnp.broadcast_to(mask[..., None], x.shape)
+        share = average_pool(here.astype(x.dtype), windows)         # of each window that is real
+        if type(self).pool is average_pool:
+            y = average_pool(zeroed(x, mask), windows) / jnp.where(share > 0, share, jnp.ones_like(share))
+        else:
+            y = type(self).pool(jnp.where(here, x, jnp.full_like(x, -jnp.inf)), windows)
+        scope.mask = windows_mask(self, scope, alone(x.shape[1])[1], alone, down=windows[0].stride)
+        return jnp.where(share > 0, y, jnp.zeros_like(y))
 
     def windows(self, space: tuple[int, ...]) -> Windows:
         """The window along each axis of `space`. Raises ShapeError where one does not fit, or would cover padding only."""
@@ -243,6 +261,7 @@ class AdaptivePool(Layer):
     def __call__(self, x: Array, scope: Scope) -> Array:
         """One axis after the other, the last first."""
         axes = check_images(self, x)
+        refuse_padding(self, scope, "its windows depend on the length; use GlobalAveragePool or GlobalMaxPool")
         sizes = each(self, "size", axes, whole(1))
         for axis, O in reversed(tuple(enumerate(sizes, start=1))):
             H = x.shape[axis]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.layer import Layer
+from deltarule.layers.masking import refuse_padding
 from deltarule.layers.scope import Array, Scope
 from deltarule.layers.space import between, check_images, each, own_axes, sides, tuples, whole
 from deltarule.spec import nearest, register
@@ -39,6 +40,7 @@ class UpSample(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """One axis after the other."""
+        refuse_padding(self, scope, "put it before Masked()")
         for axis, factor in enumerate(each(self, "factor", check_images(self, x), whole(1)), start=1):
             if factor > 1:
                 x = _LONGER[self.mode](x, axis, factor)
@@ -95,6 +97,7 @@ class Pad(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """x in the middle of its border."""
+        refuse_padding(self, scope, "put it before Masked()")
         borders = sides(self, "padding", check_images(self, x))
         for H, pair in zip(x.shape[1:-1], borders, strict=True):
             most = {"zeros": max(pair), "reflect": H - 1, "circular": H}[self.mode]
@@ -128,6 +131,7 @@ class Crop(Layer):
 
     def __call__(self, x: Array, scope: Scope) -> Array:
         """x[before : H - after] along each axis."""
+        refuse_padding(self, scope, "put it before Masked()")
         cuts = sides(self, "cropping", check_images(self, x))
         for H, pair in zip(x.shape[1:-1], cuts, strict=True):
             if sum(pair) >= H:
