@@ -65,15 +65,15 @@ def examine(model: Model, x: Any, y: np.ndarray, answer: float | None = None) ->
     inputs, notes = model.preprocessor.transform_with_notes(x, model.network.dtype)
     outputs = model.meaning(model.network.predict(inputs))
     target = str(model.about.get("target", "target"))
+    unit = {"images": "image" if model.preprocessor.pictures else "row", "sequences": "sequence"}.get(model.preprocessor.form, "row")
     if model.labels is None:
         answer = float(np.mean(y, dtype=np.float64)) if answer is None else float(answer)
         same = metrics.regression_report(y, np.full(y.shape, answer))
         baseline = {"answer": answer, "rmse": same["rmse"], "mae": same["mae"], "r2": same["r2"]}
-        return Examination(target, None, y, outputs, metrics.regression_report(y, outputs), baseline), notes
+        return Examination(target, None, y, outputs, metrics.regression_report(y, outputs), baseline, unit=unit), notes
     names = model.labels.names
     commonest = int(np.bincount(y, minlength=len(names)).argmax()) if answer is None else int(answer)
     baseline = {"answer": names[commonest], "accuracy": float(np.mean(y == commonest))}
-    unit = {"images": "image" if model.preprocessor.pictures else "row", "sequences": "sequence"}.get(model.preprocessor.form, "row")
     return Examination(target, names, y, outputs, metrics.classification_report(y, outputs), baseline, unit=unit), notes
 
 

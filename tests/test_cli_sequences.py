@@ -38,7 +38,9 @@ def test_a_table_of_sequences_is_learnt_and_reported(trained, capsys):
                  "no test sequence stands in the training part", "(value - mean of the sequence)"):
         assert text in page
     assert main(["inspect", str(trained / "run" / "model.safetensors")]) == 0
-    assert "--target kind --id name --time t" in " ".join(capsys.readouterr().out.split())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "--target kind --id name --time t" in told
+    assert "inputs sequences 9 x 3 (steps x channels) t since the step before" in told
 
 
 def test_new_sequences_are_predicted_by_name(trained, tmp_path, capsys):
@@ -55,6 +57,32 @@ def test_sequences_with_answers_are_evaluated(trained, tmp_path, capsys):
     answered = table(tmp_path / "answered.csv", 20, 2)
     assert main(["evaluate", str(trained / "run" / "model.safetensors"), answered, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["result"]["accuracy"] >= 0.9
+
+
+def test_sequences_of_one_row_are_answered_too(trained, tmp_path, capsys):
+    """Such a table cannot be learnt from, but it can be asked about."""
+    model, one = str(trained / "run" / "model.safetensors"), tmp_path / "one.csv"
+    one.write_text("name,t,v,kind\na,1,-7,falls\nb,2,7,rises\n")
+    assert main(["predict", model, str(one)]) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["name", "a", "b"]
+    assert main(["evaluate", model, str(one)]) == 0
+    assert "On 2 sequences" in capsys.readouterr().out
+
+
+def test_what_goes_on_inside_is_traced(trained, capsys):
+    assert main(["trace", str(trained / "run" / "model.safetensors"), str(trained / "curves.csv"), "--row", "3", "--layer", "gru_1",
+                 "--step", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "traced          row 3 of" in told
+    assert "gru_1, unit 0, step 2" in told
+
+
+def test_numbers_are_learnt_from_sequences(tmp_path, capsys):
+    frame = pl.read_csv(table(tmp_path / "plain.csv", 40, 0)).with_columns(pl.col("v").mean().over("name").alias("level"))
+    frame.write_csv(tmp_path / "levels.csv")
+    assert main(["train", str(tmp_path / "levels.csv"), "--target", "level", "--id", "name", "--time", "t", "--values", "v", "--epochs", "2",
+                 "--out", str(tmp_path / "run")]) == 0
+    assert "On 8 sequences never seen in training the prediction of level is off by" in " ".join(capsys.readouterr().out.split())
 
 
 def test_times_may_be_those_since_the_row_before(tmp_path, capsys):

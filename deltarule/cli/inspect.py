@@ -40,7 +40,8 @@ def inspect(
     print(network.summary())
     shape = " x ".join(map(str, model.preprocessor.shape))
     say("inputs", f"images {shape}, as files or arrays" if model.preprocessor.pictures else
-        f"arrays {shape}" if model.preprocessor.form == "images" else f"{shape} columns")
+        f"arrays {shape}" if model.preprocessor.form == "images" else
+        f"sequences {shape} (steps x channels)" if model.preprocessor.form == "sequences" else f"{shape} columns")
     rows = treatments(model.preprocessor)
     print("\n".join("  " + line for line in columns(rows[:MOST_COLUMNS], left=3)))
     if len(rows) > MOST_COLUMNS:

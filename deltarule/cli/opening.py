@@ -191,7 +191,7 @@ def _prepared(model: Model) -> tuple[tuple[int, int], int]:
 
 def _not_for_images(model: Model, path: str) -> str:
     form, shape = model.preprocessor.form, ", ".join(map(str, model.preprocessor.shape))
-    known = "a table" if form == "table" else f"arrays of shape (n, {shape})"
+    known = "a table" if form == "table" else "sequences" if form == "sequences" else f"arrays of shape (n, {shape})"
     return f"{shown(path)} holds images, and the model was not trained on image files but on {known}"
 
 

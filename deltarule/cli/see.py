@@ -10,6 +10,7 @@ import typer
 from deltarule.cli.opening import open_answered, open_model
 from deltarule.cli.output import print_json
 from deltarule.cli.text import note, say
+from deltarule.data.sequences import Sequences
 from deltarule.data.splitting import random_rows
 from deltarule.errors import DeltaruleError
 from deltarule.files import shown, writable_folder, write_atomically
@@ -86,6 +87,8 @@ def _rows(n: int, row: int | None) -> np.ndarray:
 
 
 def _of(x: Any, rows: np.ndarray) -> Any:
+    if isinstance(x, Sequences):
+        return x.subset(rows)
     return x[rows] if isinstance(x, np.ndarray) else x[rows.tolist()]
 
 

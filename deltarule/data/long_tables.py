@@ -29,7 +29,7 @@ def read_sequences(path: str | os.PathLike[str], *, id: str, time: str | None = 
     numbers). `label` is the column to predict, the same in every row of a sequence; `problem` as in `read_table`;
     `classes` are those that a model knows already (none: it predicts numbers), and labels must be among them. Sequences come in the
     order of the file. Raises DataError, naming file, line and column, for a missing column or value, two rows of a sequence at the
-    same time, two labels in a sequence, and where every sequence has one row only.
+    same time, two labels in a sequence, and, unless a model's `classes` are given, where every sequence has one row only.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "curves.csv"
@@ -54,9 +54,10 @@ def read_sequences(path: str | os.PathLike[str], *, id: str, time: str | None = 
     rows = [group[np.argsort(t[group], kind="stable")] for group in rows]
     found = found[order]
     _refuse_twins(raw, t, rows, found, time)
+    unknown = classes is None
     y, classes, reason = (None, None, []) if label is None else _labels(raw, frame[label], rows, found, problem, classes)
     single = [str(name) for name, group in zip(found, rows, strict=True) if len(group) == 1]
-    if len(single) == len(rows):
+    if len(single) == len(rows) and unknown:
         raise DataError(f"{raw.file}: no value of {id!r} occurs twice, so every sequence would have one row; name the column that says "
                         "which rows belong together, or read it as a table (read_table)")
     notes += reason + ([f"{len(single)} of {len(rows)} sequences have one row only: {some_names(single)}"] if single else [])
