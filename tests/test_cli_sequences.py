@@ -80,8 +80,8 @@ def test_what_goes_on_inside_is_traced(trained, capsys):
 def test_numbers_are_learnt_from_sequences(tmp_path, capsys):
     frame = pl.read_csv(table(tmp_path / "plain.csv", 40, 0)).with_columns(pl.col("v").mean().over("name").alias("level"))
     frame.write_csv(tmp_path / "levels.csv")
-    assert main(["train", str(tmp_path / "levels.csv"), "--target", "level", "--id", "name", "--time", "t", "--values", "v", "--epochs", "2",
-                 "--out", str(tmp_path / "run")]) == 0
+    assert main(["train", str(tmp_path / "levels.csv"), "--target", "level", "--id", "name", "--time", "t", "--values", "v",
+                 "--epochs", "2", "--out", str(tmp_path / "run")]) == 0
     assert "On 8 sequences never seen in training the prediction of level is off by" in " ".join(capsys.readouterr().out.split())
 
 
