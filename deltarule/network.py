@@ -303,7 +303,7 @@ class Network:
         """The learner for training of this length: only a schedule makes the program depend on it, and little work is compiled quickly."""
         scheduled = not isinstance(getattr(learner.optimizer, "learning_rate", 0.0), (int, float))
         quick = rows * epochs * self._multiply_adds <= LITTLE_WORK
-        lean = len(self.input_shape) == 3 and not learner.augment and self.summary().parameters <= FEW_WEIGHTS
+        lean = len(self.input_shape) == 3 and not learner.augment and sum(np.size(W) for W in flatten(self.params).values()) <= FEW_WEIGHTS
         return dataclasses.replace(learner, epochs=epochs if scheduled else 1, quick=quick, lean=lean)
 
     def _loss(self, given: str | Loss, fresh: bool = False) -> Loss:

@@ -39,6 +39,16 @@ def textbook_gradients(params, x, y, w):
     return {"dense_1": {"weights": x.T @ delta1, "bias": delta1.sum(0)}, "dense_2": {"weights": h.T @ delta2, "bias": delta2.sum(0)}}
 
 
+def test_the_summary_is_asked_for_once(monkeypatch):
+    """It looks for the receptive field of every layer, which takes longer than an epoch of a small network."""
+    net, images = dr.Network([dr.Conv2D(2, 3), dr.Flatten(), dr.Dense(1)], (4, 4, 1)), RNG.normal(size=(3, 4, 4, 1))
+    asked = []
+    monkeypatch.setattr(dr.Network, "summary", lambda net, whole=dr.Network.summary: asked.append(net) or whole(net))
+    for _ in range(3):
+        net.fit(images, np.zeros((3, 1)), epochs=1)
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("weights", [None, RNG.uniform(0.2, 3, 67)], ids=["plain", "weighted"])
 @pytest.mark.parametrize("batch_size", [1, 13, 67])
 def test_epochs_are_the_textbooks(batch_size, weights):
