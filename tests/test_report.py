@@ -206,6 +206,11 @@ def test_figures_draw_the_curves_of_the_metrics():
     assert np.all((line.get_xdata() >= 0.5) & (line.get_xdata() <= 1))
 
 
+def test_epochs_are_whole_numbers():
+    ticks = dr.History({"loss": [1.0, 0.5, 0.4]}, kept_epoch=3, planned=3, seconds=1.0, steps=3).plot().axes[0].get_xticks()
+    np.testing.assert_array_equal(ticks, np.rint(ticks))
+
+
 def test_figures_of_several_classes_name_the_worst():
     y = np.array([0, 1, 2, 0, 1, 2, 0])
     p = np.eye(3)[[0, 1, 2, 0, 2, 1, 0]] * 0.8 + 0.2 / 3

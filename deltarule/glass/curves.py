@@ -26,6 +26,7 @@ def learning_curves(history: Any) -> Any:
             ax.set_yscale("log")
             ax.yaxis.set_major_formatter("{x:g}")       # not 10 to a power: setting a formula takes longer than all the rest
             ax.minorticks_off()
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel("epoch")
         ax.set_ylabel(name.replace("_", " "))
         ax.legend(frameon=False)

@@ -81,7 +81,7 @@ pre { margin: 8px 0; padding: 10px 14px; background: var(--wash); border-radius:
 footer { padding: 8px 20px 40px; color: var(--muted); font-size: 13.5px; }
 @media (max-width: 560px) { header, main, footer { padding-left: 12px; padding-right: 12px; } section { padding: 16px 14px; }
   .tiles { grid-template-columns: 1fr 1fr; gap: 10px; } .tile { padding: 10px 12px; } .tile .value { font-size: 25px; }
-  table { font-size: 13.5px; } th, td { padding: 5px 6px; } dl div { grid-template-columns: 1fr; gap: 0; }
+  table, .pair table { font-size: 13.5px; } th, td, .pair th, .pair td { padding: 5px 6px; } dl div { grid-template-columns: 1fr; gap: 0; }
   .confusion th, .confusion td { padding: 4px 3px; min-width: 27px; }
   .choices thead { display: none; } .choices tr { display: block; padding: 7px 0; border-bottom: 1px solid var(--line); }
   .choices td { display: block; border: 0; padding: 0; } }
