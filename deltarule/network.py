@@ -44,7 +44,7 @@ from deltarule.training.step import Learner
 from deltarule.training.stream import first_batch, fit_stream, is_stream, needs_pair, number_of_batches
 
 PREDICT_ROWS = 4096     # rows that go through the network at a time
-LITTLE_WORK, LITTLE_TO_SEE, FEW_WEIGHTS = 10**9, 10**7, 2**19      # multiply-adds (forward) of a training, a trace: compiling takes longer
+LITTLE_WORK, VERY_LITTLE, LITTLE_TO_SEE, FEW_WEIGHTS = 10**9, 10**8, 10**7, 2**19    # multiply-adds (forward): compiling takes longer
 LIGHT, LIGHT_ROWS = 50_000, 64      # networks of fewer multiply-adds run 64 rows as fast as one: one program serves all small calls
 PROBES = 8              # rows whose outputs are stored with a model and checked when it is loaded
 
@@ -302,9 +302,9 @@ class Network:
     def _planned(self, learner: Learner, rows: int, epochs: int) -> Learner:
         """The learner for training of this length: only a schedule makes the program depend on it, and little work is compiled quickly."""
         scheduled = not isinstance(getattr(learner.optimizer, "learning_rate", 0.0), (int, float))
-        quick = rows * epochs * self._multiply_adds <= LITTLE_WORK
-        lean = len(self.input_shape) == 3 and not learner.augment and sum(np.size(W) for W in flatten(self.params).values()) <= FEW_WEIGHTS
-        return dataclasses.replace(learner, epochs=epochs if scheduled else 1, quick=quick, lean=lean)
+        work, weights = rows * epochs * self._multiply_adds, sum(np.size(W) for W in flatten(self.params).values())
+        lean = work <= LITTLE_WORK or (len(self.input_shape) == 3 and not learner.augment and weights <= FEW_WEIGHTS)
+        return dataclasses.replace(learner, epochs=epochs if scheduled else 1, quick=work <= VERY_LITTLE, lean=lean)
 
     def _loss(self, given: str | Loss, fresh: bool = False) -> Loss:
         if given == "auto" and self.training and not fresh:

@@ -333,7 +333,7 @@ def test_history_is_a_dict_with_a_frame_and_a_figure():
 @pytest.mark.parametrize(("steps", "each"), [(1, 1e-5), (7, 1e-3), (6000, 1e-4), (469, 0.05), (100_000, 1e-6)])
 def test_python_looks_up_twice_a_second(steps, each):
     """Whatever a step takes, the calls cover every step of every epoch once, and none runs much longer than half a second."""
-    from deltarule.training.fit import FIRST_STEPS, SEGMENT_SECONDS, Pace
+    from deltarule.training.fit import FIRST_STEPS, GROWTH, SEGMENT_SECONDS, Pace
     from deltarule.training.history import History
     pace, history, done, epoch, planned = Pace(steps), History(), 0, 0, 40
     for call in range(10_000):
@@ -342,14 +342,45 @@ def test_python_looks_up_twice_a_second(steps, each):
         assert first < last <= steps
         assert epochs == 1 or (first, last) == (0, steps)
         count = (last - first) * epochs
-        assert count <= (FIRST_STEPS if call < 2 else max(1, SEGMENT_SECONDS / each * 1.01))
-        pace.learn(count, count * each + (2.0 if call == 0 else 0.0), history)     # the first call compiles for two seconds
+        assert count <= (max(1, min(SEGMENT_SECONDS / each * 1.01, GROWTH * history.steps)) if call else FIRST_STEPS)
+        pace.learn(count, count * each, history)
         done = 0 if last == steps else last
         epoch += epochs if last == steps else 0
         if epoch >= planned:
             break
     assert epoch == planned
     assert history.step_seconds == pytest.approx(history.steps * each)
+
+
+def test_orders_drawn_ahead_are_those_drawn_late():
+    """However many epochs the program that runs leaves time for, and however many are asked for then."""
+    from deltarule.training.fit import Orders
+
+    class Running:
+        def __init__(self, looks):
+            self.looks = looks
+
+        def is_ready(self):
+            self.looks -= 1
+            return self.looks < 0
+
+    settings = Settings(7, seed=3, first_epoch=2)
+    for looks in (0, 2, 100):
+        drawn = Orders(settings, 4, 13, 5)
+        drawn.of(0, 1)
+        drawn.ahead(Running(looks))
+        assert sorted(drawn.known) == list(range(1, 1 + min(looks, 4)))     # no more than one call can take
+        for epoch, epochs in ((1, 4), (5, 2)):
+            np.testing.assert_array_equal(drawn.of(epoch, epochs)[:epochs], batch_orders(settings, epoch, epochs, 4, 13, 5)[:epochs])
+            drawn.ahead(Running(looks))
+        assert not drawn.known      # nothing behind the last epoch
+
+
+def test_the_less_there_is_to_do_the_faster_it_is_compiled():
+    net = small()
+    learner = net._learner(net._loss("quadratic", fresh=True), ())
+    work = [net._planned(learner, rows, 1) for rows in (10**8 // net._multiply_adds, 10**9 // net._multiply_adds, 10**9)]
+    assert [(each.quick, each.lean) for each in work] == [(True, True), (False, True), (False, False)]
 
 
 def test_all_right_is_exactly_one():

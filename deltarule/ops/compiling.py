@@ -33,6 +33,7 @@ class Compiled:
         self.thorough = jax.jit(function, static_argnames=tuple(static))
         self.quick = jax.jit(function, static_argnames=tuple(static), compiler_options=QUICK)
         self.lean = jax.jit(function, static_argnames=tuple(static), compiler_options=LEAN) if LEAN else self.thorough
+        self.known: set[Any] = set()        # kinds of arguments that `ready` has seen
 
     def __call__(self, *arguments: Any, quick: bool = False, lean: bool = False) -> Any:
         """The function's value."""
@@ -40,6 +41,11 @@ class Compiled:
 
     def ready(self, *arguments: Any, quick: bool = False, lean: bool = False) -> None:
         """Compile for arguments like these, where that has not been done; what the compiler used is given back before they run."""
+        leaves, form = jax.tree.flatten(arguments)
+        kind = quick, lean, form, *((getattr(leaf, "shape", leaf), getattr(leaf, "dtype", None)) for leaf in leaves)
+        if kind in self.known:
+            return
+        self.known.add(kind)
         clock = time.perf_counter()
         self._form(quick, lean).lower(*arguments).compile()
         if time.perf_counter() - clock > COMPILING:

@@ -20,7 +20,7 @@ from deltarule.training.carrying import whole
 from deltarule.training.recording import Log, log_step
 from deltarule.training.step import Batch, Learner, augmented, step
 
-CHUNK, SMALL_CHUNK = 1024, 128      # rows measured at a time; few of images and sequences, whose feature maps need much memory
+CHUNK, SMALL_CHUNK = 1024, 128      # rows measured at a time, about; few of images and sequences, whose feature maps need much memory
 
 
 class Rows(NamedTuple):
@@ -166,7 +166,9 @@ def finish_epoch(learner: Learner, monitor: tuple[int, float], now: Standing, wa
 def measure(learner: Learner, params: Tree, state: Tree, watched: Watched) -> Array:
     """Mean loss and metrics of each set in predict mode, shape (sets, 1 + metrics), worked out in chunks of rows."""
     m = watched.x.shape[0]
-    size = min(m, CHUNK if watched.x.ndim == 2 else max(SMALL_CHUNK, learner.batch_size))
+    size = min(m, max(SMALL_CHUNK, learner.batch_size))
+    if watched.x.ndim == 2:
+        size = -(-m // max(1, round(m / CHUNK)))     # equal parts: hardly a row is measured twice
 
     def chunk(i: Array | int, total: Array | float) -> Array:
         begin = jnp.minimum(i * size, m - size)     # the last chunk reaches back over rows that are already counted

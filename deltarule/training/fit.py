@@ -12,7 +12,7 @@ import numpy as np
 from deltarule.errors import DeltaruleError
 from deltarule.layers.scope import Array, Tree, path_number
 from deltarule.ops.compiling import give_back
-from deltarule.ops.sharing import Shared, aligned, shared
+from deltarule.ops.sharing import Shared, aligned, room, shared
 from deltarule.training.diagnosis import diverged
 from deltarule.training.epochs import Rows, Standing, Stopping, Watched, advance, key_of, start, take
 from deltarule.training.history import History
@@ -20,7 +20,7 @@ from deltarule.training.recording import Recorder
 from deltarule.training.step import Learner, augmented
 
 SEGMENT_SECONDS = 0.5       # how long the compiled program runs before Python looks up
-FIRST_STEPS = 20            # in each of the first two calls, when the pace is not known yet
+FIRST_STEPS, GROWTH = 20, 16        # steps of the first call, when the pace is not known yet; a later one has at most 16 times those before
 NEVER = 2**30
 LARGE = 2**22       # bytes of rows without space or time that are worth no copy; fewer are gathered faster by XLA itself
 LARGER = ("accuracy", "iou", "dice")        # curves that are better the larger they are
@@ -63,7 +63,7 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
     n, began = rows.x.shape[0], time.perf_counter()
     capacity = max(1, min(256, 2**18 // n))     # epochs in one call of the compiled program
     rows, watched = jax.device_put((rows._replace(x=placed(rows.x, learner.steps == 1)), watched))
-    if isinstance(rows.x, Shared):
+    if isinstance(rows.x, Shared) and len(rows.x.shape) > 2:
         give_back()     # what came before; feature maps need much memory
     seed = noise_seed(settings)
     now = start(learner, params, state, memory, quick=learner.quick, lean=learner.lean)
@@ -73,21 +73,22 @@ def fit(learner: Learner, settings: Settings, params: Tree, state: Tree, rows: R
     stopping = when_to_stop(settings, monitor, learner.dtype)
     pace = Pace(learner.steps)
     done = 0                        # steps of the current epoch
-    orders = jnp.asarray(0)
-    ordered: tuple[int, int] = (-1, -1)
+    drawn = Orders(settings, capacity, n, learner.batch_size)
     try:
         while int(now.epoch) < settings.epochs and not bool(now.stopped):
             epoch = int(now.epoch)
             first, last, epochs = pace.bounds(done, min(capacity, settings.epochs - epoch))
             if recorder is not None:
                 first, last, epochs = recorder.bounds(first, last, epochs, learner.steps)
-            if ordered[0] != epoch or ordered[1] < epochs:
-                orders, ordered = batch_orders(settings, epoch, epochs, capacity, n, learner.batch_size), (epoch, epochs)
+            orders = drawn.of(epoch, epochs)
             clock, ends = time.perf_counter(), last == learner.steps
             arguments = (orders, seed, stopping)
-            if not pace.calls:
+            if not history.steps:
                 _advance(learner, monitor, now, rows, watched, arguments, first, last, epochs, ends, advance.ready)
-            after, curves = jax.block_until_ready(_advance(learner, monitor, now, rows, watched, arguments, first, last, epochs, ends))
+                history.compile_seconds, clock = time.perf_counter() - clock, time.perf_counter()
+            running = _advance(learner, monitor, now, rows, watched, arguments, first, last, epochs, ends)
+            drawn.ahead(running[1])
+            after, curves = jax.block_until_ready(running)
             count = int(after.epoch) - epoch
             pace.learn((last - first) * max(count, 1), time.perf_counter() - clock, history)
             if int(after.bad) >= 0:
@@ -206,38 +207,62 @@ def batch_orders(settings: Settings, epoch: int, epochs: int, capacity: int, n: 
     >>> batch_orders(Settings(1, seed=0, shuffle=False), 0, 1, 1, 5, 2).tolist()
     [[[0, 1], [2, 3], [4, 0]]]
     """
-    steps = -(-n // size)
-    orders = np.zeros((capacity, steps * size), np.int32)
-    for e in range(epochs):
-        rng = np.random.default_rng((settings.seed, path_number("shuffle"), settings.first_epoch + epoch + e))
-        orders[e, :n] = rng.permutation(n) if settings.shuffle else np.arange(n)
-    return jnp.asarray(orders.reshape(capacity, steps, size))
+    return Orders(settings, capacity, n, size).of(epoch, epochs)
+
+
+class Orders:
+    """The orders of the rows in all epochs, drawn when they are asked for, or ahead while a compiled program runs."""
+
+    def __init__(self, settings: Settings, capacity: int, n: int, size: int):
+        self.settings, self.n, self.shape = settings, n, (capacity, -(-n // size), size)
+        self.known: dict[int, np.ndarray] = {}      # by epoch
+        self.epochs, self.batches = range(0), jnp.asarray(0)    # what was asked for last
+
+    def of(self, epoch: int, epochs: int) -> Array:
+        """Which rows make up each batch of the next epochs: int32 (capacity, steps, size)."""
+        if self.epochs.start != epoch or len(self.epochs) < epochs:
+            capacity, steps, size = self.shape
+            self.epochs, orders = range(epoch, epoch + epochs), room((capacity, steps * size), np.int32)
+            orders[:epochs, self.n:] = 0
+            for e in self.epochs:
+                orders[e - epoch, :self.n] = self.known.pop(e) if e in self.known else self._draw(e)
+            self.batches = jax.device_put(orders.reshape(self.shape))
+        return self.batches
+
+    def ahead(self, running: Array) -> None:
+        """Draw what may be asked for next until the program that this is a result of has ended."""
+        for e in range(self.epochs.stop, min(self.epochs.stop + self.shape[0], self.settings.epochs)):
+            if running.is_ready():
+                break
+            if e not in self.known:
+                self.known[e] = self._draw(e)
+
+    def _draw(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng((self.settings.seed, path_number("shuffle"), self.settings.first_epoch + epoch))
+        return (rng.permutation(self.n) if self.settings.shuffle else np.arange(self.n)).astype(np.int32)
 
 
 class Pace:
     """How much to ask of the compiled program at a time: enough for about half a second, learnt from the calls before."""
 
     def __init__(self, steps: int):
-        self.steps, self.each, self.calls = steps, 0.0, 0
+        self.steps, self.each, self.taken = steps, 0.0, 0
 
     def bounds(self, done: int, capacity: int) -> tuple[int, int, int]:
         """First step, last step (exclusive) and number of epochs of the next call."""
-        if self.calls < 2:      # the first call compiles, the second is the first to show the pace: both are short
+        if not self.taken:
             return done, min(self.steps, done + FIRST_STEPS), 1
-        budget = int(SEGMENT_SECONDS / max(self.each, 1e-7))
+        budget = min(int(SEGMENT_SECONDS / max(self.each, 1e-7)), GROWTH * self.taken)
         if done > 0 or budget < self.steps:
             return done, min(self.steps, done + max(budget, 1)), 1
         return 0, self.steps, max(1, min(capacity, budget // self.steps))
 
     def learn(self, steps: int, seconds: float, history: History) -> None:
-        """Take a call into account; the first is put down to compilation."""
-        self.calls += 1
+        """Take a call into account."""
+        self.taken += steps
         history.steps += steps
-        if self.calls == 1:
-            history.compile_seconds, history.steps = seconds, 0
-        else:
-            self.each = seconds / max(steps, 1)
-            history.step_seconds += seconds
+        history.step_seconds += seconds
+        self.each = seconds / max(steps, 1)
 
 
 def _advance(learner: Learner, monitor: tuple[int, float], now: Standing, rows: Rows, watched: Watched | None,

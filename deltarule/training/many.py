@@ -115,7 +115,7 @@ class _Crowd:
         self.rows, self.watched, self.varied = jax.device_put((rows._replace(x=aligned(rows.x)), watched, members.varied))
         self.capacity = max(1, min(256, ORDERS // (len(self.each) * rows.x.shape[0])))
         self.noise = np.array([noise_seed(one) for one in self.each])
-        self.now = start_many(learner, self.varied, members.params, members.state, quick=learner.quick)
+        self.now = start_many(learner, self.varied, members.params, members.state, quick=learner.quick, lean=learner.lean)
         self.histories = [History({name: [] for name in names[1:]}, planned=settings.epochs) for _ in self.each]
         self.mean = History({name: [] for name in names[1:]}, planned=settings.epochs)
         self.pace, self.done, self.epoch = Pace(learner.steps), 0, 0
@@ -132,6 +132,9 @@ class _Crowd:
         if self.ordered[0] != epoch or self.ordered[1] < epochs:
             self.orders, self.ordered = self._orders(epoch, epochs), (epoch, epochs)
         clock, ends = time.perf_counter(), last == steps
+        if not self.mean.steps:
+            self._move(before, self.orders, first, last, epochs, ends, advance_many.ready)
+            self.mean.compile_seconds, clock = time.perf_counter() - clock, time.perf_counter()
         after, curves = jax.block_until_ready(self._move(before, self.orders, first, last, epochs, ends))
         reached = np.asarray(after.epoch)
         count = int(reached.max()) - epoch
@@ -170,11 +173,12 @@ class _Crowd:
             found.append(run)
         return found
 
-    def _move(self, now: Standing, orders: Array, first: int, last: int, epochs: int, ends: bool) -> tuple[Standing, Array]:
+    def _move(self, now: Standing, orders: Array, first: int, last: int, epochs: int, ends: bool,
+              program: Callable[..., Any] | None = None) -> Any:
         first32, last32, epochs32 = (np.int32(value) for value in (first, last, epochs))
-        return advance_many(self.learner, self.monitor, now, self.varied, self.rows, self.watched, orders, self.noise,
-                            first32, last32, epochs32, np.bool_(ends), when_to_stop(self.settings, self.monitor, self.learner.dtype),
-                            quick=self.learner.quick)
+        stopping = when_to_stop(self.settings, self.monitor, self.learner.dtype)
+        return (program or advance_many)(self.learner, self.monitor, now, self.varied, self.rows, self.watched, orders, self.noise, first32,
+                                         last32, epochs32, np.bool_(ends), stopping, quick=self.learner.quick, lean=self.learner.lean)
 
     def _orders(self, epoch: int, epochs: int) -> Array:
         n, size = self.rows.x.shape[0], self.learner.batch_size

@@ -41,7 +41,7 @@ class Learner:
     epochs: int = 1             # planned, for schedules
     random: bool = False        # does a layer or an augmentation draw random numbers?
     quick: bool = False         # so little to do that compiling fast pays more than running fast
-    lean: bool = False          # the kernels have most of the work, loops over weights are short: compiling in little memory pays
+    lean: bool = False          # the kernels have most of the work, loops over weights are short: compiling in little memory and time pays
     record: Record | None = None    # what is recorded of every k-th step
     augment: tuple[Augmentation, ...] = ()      # how the examples of every batch are changed at random
     masks: bool = False         # do targets belong to places of the inputs, and move with them?
