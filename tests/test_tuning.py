@@ -128,7 +128,7 @@ def test_ctrl_c_returns_what_was_learnt(monkeypatch):
     monkeypatch.setattr(many._Crowd, "advance", advance)
     swept = dr.sweep(net(), X, Y, validation=0.3, learning_rate=[0.001, 0.1], seeds=1, epochs=50)
     assert not swept.complete
-    assert [len(trial.networks[0].history.epochs) for trial in swept] == [2, 2]
+    assert [len(trial.networks[0].history.epochs) for trial in swept] == [1, 1]
     assert str(swept).endswith("; stopped by Ctrl-C, not all were run")
     searched = dr.search(build, X, Y, validation=0.3, width=[3, 5], trials=2, epochs=50)
     assert (len(searched), searched.complete) == (0, False)
