@@ -1,5 +1,9 @@
 """The C++ kernels of recurrent layers against their JAX form, which the textbook and finite differences check in float64."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,3 +120,29 @@ def test_the_same_bits_again():
     net = dr.Network([dr.LSTM(67), dr.Dense(3, "softmax")], (11, 5))
     x = np.random.default_rng(0).normal(size=(64, 11, 5))
     np.testing.assert_array_equal(net.predict(x), net.predict(x))
+
+
+def test_gradients_do_not_depend_on_the_number_of_threads():
+    """Recurrent layers, layer normalization and GELU in a process that JAX gives one thread, and in one that it gives five: the same bits."""
+    program = """
+import hashlib, jax, jax.numpy as jnp, numpy as np
+from deltarule import kernels
+from deltarule.ops import recurrent as ops
+from deltarule.ops.cells import GRUCell, LSTMCell, SimpleCell
+rng = np.random.default_rng(0)
+draw = lambda *shape: jnp.asarray(rng.normal(size=shape) / 3, jnp.float32)
+found = []
+for cell, states in (LSTMCell(), 2), (GRUCell(), 1), (SimpleCell("tanh"), 1):
+    columns = cell.gates * 37
+    given = ops.Sequences(draw(41, 9, 11), draw(11, columns), draw(columns), draw(37, columns),
+                          draw(columns) if cell.gates == 3 else None, tuple(draw(41, 37) for _ in range(states)), None, None)
+    h, back = jax.vjp(lambda given: ops.recurrent(cell, given)[0], given)
+    found += [h, *jax.tree.leaves(back(draw(*h.shape)))]
+a, dh, b = draw(700, 19), draw(700, 19), draw(19)
+found += [*kernels.layer_norm_backward(a, b, dh, 1e-5), *kernels.gelu_backward(a, b, dh)]
+print(hashlib.sha256(b"".join(np.asarray(value).tobytes() for value in found)).hexdigest())
+"""
+    found = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
+                            env={**os.environ, "PJRT_NPROC": threads}).stdout for threads in ("1", "5")]
+    assert len(found[0]) == 65
+    assert found[0] == found[1]

@@ -28,13 +28,13 @@ LIBRARIES = {       # each from the source of this name; its functions are known
     "dense": ("dense_row",),
     "pooling": ("pool_forward", "pool_backward"),
     "normalization": ("norm_forward", "norm_backward"),
-    "recurrent": ("recurrent_forward", "recurrent_backward"),
+    "recurrent": ("recurrent_forward", "recurrent_backward", "recurrent_inputs"),
     "attention": ("attention_forward", "attention_backward", "attention_onward"),
     "adam": ("adam_direction",),
     "rows": ("layer_norm_forward", "layer_norm_backward", "gelu_forward", "gelu_backward"),
 }
 DENSE = ("taking", "dense", "adam")     # what networks without images and sequences need: they need not wait for the rest
-HEADERS = ("vectors.h", "functions.h", "lines.h", "neighbours.h", "behind.h", "winograd.h")
+HEADERS = ("vectors.h", "functions.h", "lines.h", "neighbours.h", "behind.h", "winograd.h", "products.h")
 COMPILERS = ("c++", "g++", "clang++")           # tried in this order, where CXX names none
 INSTEAD = "convolution, pooling, normalization, recurrent layers, attention and Adam run in their JAX form"
 PATIENCE = 300      # seconds for the compiler

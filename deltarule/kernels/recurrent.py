@@ -7,41 +7,58 @@ import jax.numpy as jnp
 import numpy as np
 
 KINDS = ("tanh", "sigmoid", "relu", "linear", "lstm", "gru")        # as in recurrent.cc
+WIDEST = 16         # floats in the widest vector
 States = tuple[jax.Array, ...]
 
 
-def recurrent_forward(kind: str, given: Any, reverse: bool) -> tuple[States, jax.Array]:
-    """The states after every step, (n, T, units) each, and what the way back needs of the gates (n, T, 4 units), empty without gates.
+def recurrent_forward(kind: str, given: Any, reverse: bool) -> tuple[States, States]:
+    """The states after every step, (n, T, units) each, and what the way back needs: the gates, and A = [h_(t-1), 1, x] of all steps.
 
-    `given` holds x (n, T, inputs), U, b, W, d, states, kept and mask, as `ops.recurrent.Sequences` says; `kind` is one of KINDS.
+    `given` holds x (n, T, inputs), U, b, W, d, states, kept and mask, as `ops.recurrent.Sequences` says; `kind` is one of KINDS. Gates lie
+    as recurrent.cc wants them; a cell without gates keeps none.
     """
     x, units = given.x, given.W.shape[0]
-    shape = (*x.shape[:2], units)
-    gates = (*x.shape[:2], 4 * units) if kind in ("lstm", "gru") else (0,)
-    kinds = [jax.ShapeDtypeStruct(size, x.dtype) for size in (shape, shape if kind == "lstm" else (0,), gates)]
-    call = jax.ffi.ffi_call("deltarule_recurrent_forward", kinds, vmap_method="sequential")
-    h, c, kept = call(x, given.U, given.b, given.W, _given(given.d, x), given.states[0], _cell(given.states, x), _given(given.kept, x),
-                      _mask(given.mask), **_attributes(kind, reverse))
-    return (h, c)[:len(given.states)], kept
+    n, T, inputs = x.shape
+    shape = (n, T, units)
+    sizes = shape, shape if kind == "lstm" else (0,), _gates(kind, x, units) if kind in ("lstm", "gru") else (0,), (T, n, units + 1 + inputs)
+    call = jax.ffi.ffi_call("deltarule_recurrent_forward", _arrays(x, *sizes), vmap_method="sequential")
+    h, c, *kept = call(x, given.U, given.b, given.W, _given(given.d, x), given.states[0], _cell(given.states, x), _given(given.kept, x),
+                       _mask(given.mask), **_attributes(kind, reverse))
+    return (h, c)[:len(given.states)], tuple(kept)
 
 
-def recurrent_backward(kind: str, given: Any, states: States, kept: jax.Array, errors: States,
-                       reverse: bool) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None, States]:
-    """dL/dp and dL/dq (n, T, gates units), dL/db and dL/dd (gates units,), and dL/dstates, from the errors of the states of every step."""
+def recurrent_backward(kind: str, given: Any, states: States, kept: States, errors: States, reverse: bool) -> Any:
+    """The errors of all that was given, in its form, from the errors of the states of every step."""
     x, (units, columns) = given.x, given.W.shape
-    gru, shape = kind == "gru", (*x.shape[:2], columns)
-    first = len(x), units
-    sizes = shape, shape if gru else (0,), (columns,), (units,) if gru else (0,), first, first if kind == "lstm" else (0,)
-    call = jax.ffi.ffi_call("deltarule_recurrent_backward", [jax.ShapeDtypeStruct(size, x.dtype) for size in sizes],
-                            vmap_method="sequential")
-    dp, dq, db, dd, dh, dc = call(x, given.W, given.states[0], _cell(given.states, x), _given(given.kept, x), _mask(given.mask), states[0],
-                                  _cell(states, x), kept, errors[0], _cell(errors, x), **_attributes(kind, reverse))
-    ends = (dh, dc)[:len(states)]
-    return (dp, dq, db, jnp.concatenate([db[:2 * units], dd]), ends) if gru else (dp, dp, db, db, ends)
+    first, gates = (len(x), units), _gates(kind, x, units)
+    sizes = (gates, given.U.shape, (columns,), given.W.shape, (columns,) if kind == "gru" else (0,), first, first if kind == "lstm" else (0,),
+             (0,) if given.kept is None else first)
+    call = jax.ffi.ffi_call("deltarule_recurrent_backward", _arrays(x, *sizes), vmap_method="sequential",
+                            input_output_aliases={7: 0} if kept[0].shape == gates else None)     # deltas take the place of the gates
+    deltas, dU, db, dW, dd, dh, dc, dkept = call(
+        given.W, given.states[0], _cell(given.states, x), _given(given.kept, x), _mask(given.mask), states[0], _cell(states, x), *kept,
+        errors[0], _cell(errors, x), **_attributes(kind, reverse))
+    onward = jax.ffi.ffi_call("deltarule_recurrent_inputs", *_arrays(x, x.shape), vmap_method="sequential")
+    return given._replace(x=onward(deltas, given.U, kind=_number(kind)), U=dU, b=db, W=dW, d=None if given.d is None else dd,
+                          states=(dh, dc)[:len(states)], kept=None if given.kept is None else dkept, mask=None)
+
+
+def _gates(kind: str, x: jax.Array, units: int) -> tuple[int, ...]:
+    """Room for four vectors of every block of units, at every step of every sequence, whatever the width of a vector."""
+    wide = WIDEST if kind in ("lstm", "gru") else 4 * WIDEST
+    return x.shape[1], -(-units // wide), x.shape[0], 4 * WIDEST
+
+
+def _arrays(x: jax.Array, *shapes: tuple[int, ...]) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes]
+
+
+def _number(kind: str) -> np.int64:
+    return np.int64(KINDS.index(kind))
 
 
 def _attributes(kind: str, reverse: bool) -> dict[str, Any]:
-    return {"kind": np.int64(KINDS.index(kind)), "reverse": reverse}
+    return {"kind": _number(kind), "reverse": reverse}
 
 
 def _given(values: jax.Array | None, x: jax.Array) -> jax.Array:

@@ -13,10 +13,12 @@ struct Rows {
   explicit Rows(const In& x) : C(x.dimensions().back()) { n = C > 0 ? (int64_t)x.element_count() / C : 0; }
 };
 
+constexpr int64_t PARTS = 16;       // that rows are shared out in: as many whatever the number of threads, so that sums are the same
+
 // work(part, first row, last row + 1), and sums (2, C in whole vectors) of each part, added up into `first` and `second`.
 template <class F>
 static void summed(ffi::ThreadPool& pool, const Rows& s, float* first, float* second, F work) {
-  const int64_t parts = std::clamp<int64_t>(s.n / 32, 1, 4 * std::max<int64_t>(1, pool.num_threads())), C = full(s.C);
+  const int64_t parts = std::clamp<int64_t>(s.n / 32, 1, PARTS), C = full(s.C);
   std::vector<float> sums(parts * 2 * C, 0.f);
   in_parts(pool, s.n, parts, [&](int64_t part, int64_t row, int64_t end) { work(row, end, &sums[part * 2 * C]); });
   for (int64_t c = 0; c < s.C; ++c) {
@@ -51,7 +53,7 @@ static Moments moments_of(const float* x, int64_t C, float epsilon) {
 
 static ffi::Error layer_forward(ffi::ThreadPool pool, In x, In gamma, In beta, Out y, float epsilon) {
   const Rows s(x);
-  in_parts(pool, s.n, std::clamp<int64_t>(s.n / 32, 1, 4 * pool.num_threads()), [&](int64_t, int64_t row, int64_t end) {
+  in_parts(pool, s.n, std::clamp<int64_t>(s.n / 32, 1, PARTS), [&](int64_t, int64_t row, int64_t end) {
     for (; row < end; ++row) {
       const float* from = x.typed_data() + row * s.C;
       const Moments at = moments_of(from, s.C, epsilon);
@@ -109,7 +111,7 @@ struct Normal {     // the distribution function at z, and its density
 static ffi::Error gelu(ffi::ThreadPool pool, In a, In b, Out h) {
   const Rows s(a);
   const bool biased = b.element_count() > 0;
-  in_parts(pool, s.n, std::clamp<int64_t>(s.n / 32, 1, 4 * pool.num_threads()), [&](int64_t, int64_t row, int64_t end) {
+  in_parts(pool, s.n, std::clamp<int64_t>(s.n / 32, 1, PARTS), [&](int64_t, int64_t row, int64_t end) {
     for (; row < end; ++row)
       for (int64_t c = 0; c < s.C; c += L) {
         const int64_t at = row * s.C + c, count = s.C - c;

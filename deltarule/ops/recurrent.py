@@ -1,8 +1,8 @@
 """Recurrent networks over whole sequences, with backpropagation through time written out by hand (lecture rows 37 and 38).
 
-On a CPU the loop over the steps is a C++ kernel where there is one (kernels/recurrent.cc). In JAX, what the inputs contribute to all
-steps is one product before the loop, p = x U + b, and the loop holds only what depends on the state. Either way the gradients of the
-weights are one product each for all steps, behind the backward loop.
+On a CPU all of it is a C++ kernel where there is one (kernels/recurrent.cc). In JAX, what the inputs contribute to all steps is one
+product before the loop, p = x U + b, and the loop holds only what depends on the state. Either way the gradients of the weights are
+one product each for all steps, behind the backward loop.
 """
 
 import functools
@@ -160,9 +160,8 @@ def _forward_and_keep(cell: Cell, reverse: bool, given: Sequences) -> tuple[Stat
 def _gradients(cell: Cell, reverse: bool, given: Sequences, states: States, kept: Any, errors: States) -> Sequences:
     """The errors of all that was given, from those of the states after every step."""
     if native.runs(given.x.dtype):
-        dp, dq, db, dd, first = kernels.recurrent_backward(cell.kernel, given, states, kept, errors, reverse)
-    else:
-        dp, dq, db, dd, first = _back_in_jax(cell, reverse, given, states, kept, errors)
+        return Sequences(*kernels.recurrent_backward(cell.kernel, given, states, kept, errors, reverse))
+    dp, dq, db, dd, first = _back_in_jax(cell, reverse, given, states, kept, errors)
     h = _before(given.states[:1], states[:1], reverse)[0]
     through = h if given.kept is None else h * jnp.broadcast_to(given.kept[:, None], h.shape)
     dkept = None if given.kept is None else jnp.sum(h * (dq @ given.W.T), axis=1)
