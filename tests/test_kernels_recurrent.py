@@ -123,7 +123,7 @@ def test_the_same_bits_again():
 
 
 def test_gradients_do_not_depend_on_the_number_of_threads():
-    """Recurrent layers, layer normalization and GELU in a process that JAX gives one thread, and in one that it gives five: the same bits."""
+    """The same bits in a process that JAX gives one thread and in one that it gives five; layer normalization and GELU as well."""
     program = """
 import hashlib, jax, jax.numpy as jnp, numpy as np
 from deltarule import kernels

@@ -20,7 +20,8 @@ def recurrent_forward(kind: str, given: Any, reverse: bool) -> tuple[States, Sta
     x, units = given.x, given.W.shape[0]
     n, T, inputs = x.shape
     shape = (n, T, units)
-    sizes = shape, shape if kind == "lstm" else (0,), _gates(kind, x, units) if kind in ("lstm", "gru") else (0,), (T, n, units + 1 + inputs)
+    gates = _gates(kind, x, units) if kind in ("lstm", "gru") else (0,)
+    sizes = shape, shape if kind == "lstm" else (0,), gates, (T, n, units + 1 + inputs)
     call = jax.ffi.ffi_call("deltarule_recurrent_forward", _arrays(x, *sizes), vmap_method="sequential")
     h, c, *kept = call(x, given.U, given.b, given.W, _given(given.d, x), given.states[0], _cell(given.states, x), _given(given.kept, x),
                        _mask(given.mask), **_attributes(kind, reverse))
@@ -31,8 +32,8 @@ def recurrent_backward(kind: str, given: Any, states: States, kept: States, erro
     """The errors of all that was given, in its form, from the errors of the states of every step."""
     x, (units, columns) = given.x, given.W.shape
     first, gates = (len(x), units), _gates(kind, x, units)
-    sizes = (gates, given.U.shape, (columns,), given.W.shape, (columns,) if kind == "gru" else (0,), first, first if kind == "lstm" else (0,),
-             (0,) if given.kept is None else first)
+    sizes = (gates, given.U.shape, (columns,), given.W.shape, (columns,) if kind == "gru" else (0,),
+             first, first if kind == "lstm" else (0,), (0,) if given.kept is None else first)
     call = jax.ffi.ffi_call("deltarule_recurrent_backward", _arrays(x, *sizes), vmap_method="sequential",
                             input_output_aliases={7: 0} if kept[0].shape == gates else None)     # deltas take the place of the gates
     deltas, dU, db, dW, dd, dh, dc, dkept = call(
