@@ -14,8 +14,11 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import numpy as np
 import pytest
+from scipy.special import expit
 
+import deltarule as dr
 from deltarule.kernels import building
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -68,3 +71,19 @@ def as_demanded(result):
             assert all(size <= limit for size, limit in zip(figure.get_size_inches(), largest, strict=True))
 
     return check
+
+
+@pytest.fixture(scope="session")
+def sigmoid_net():
+    """Three sigmoid units and one, with biases that are not zero."""
+    net = dr.Network([dr.Dense(3, "sigmoid"), dr.Dense(1, "sigmoid")], input_shape=(2,), seed=1, dtype="float64")
+    rng = np.random.default_rng(0)
+    net.params = {name: {key: rng.normal(size=value.shape) * 2 for key, value in layer.items()} for name, layer in net.params.items()}
+    net.params["dense_2"]["bias"] = -expit(net.params["dense_1"]["bias"]) @ net.params["dense_2"]["weights"]     # h = 0.5 at x = 0
+    return net
+
+
+@pytest.fixture(scope="session")
+def cloud():
+    rng = np.random.default_rng(3)
+    return rng.normal(size=(29, 2)), rng.integers(0, 2, 29)

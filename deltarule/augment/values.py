@@ -7,7 +7,7 @@ import numpy as np
 
 from deltarule.augment.augmentation import Augmentation, Examples, space_of
 from deltarule.checks import check_number
-from deltarule.errors import DeltaruleError
+from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.scope import Array
 from deltarule.ops import noise
 from deltarule.spec import register
@@ -44,7 +44,7 @@ class Cutout(Augmentation):
     """h = 0 within a square of `size` pixels around a random pixel, h = x elsewhere: no single part may decide (DeVries and Taylor 2017).
 
     The middle is uniform over the image, so that a part of the square often lies outside. Shapes: (n, *space, channels) -> the same, with
-    1, 2 or 3 axes of space. Raises DeltaruleError for a size below 1, ShapeError for rows without space.
+    1, 2 or 3 axes of space. Raises DeltaruleError for a size below 1, ShapeError for rows without space or smaller than the square.
 
     >>> Cutout(8)
     Cutout(size=8)
@@ -59,6 +59,8 @@ class Cutout(Augmentation):
         """h = x (1 - inside)."""
         x = examples.x
         space = space_of(self, x, 1, 2, 3)
+        if self.size > max(space):
+            raise ShapeError(f"Cutout covers {self.size} pixels, images of {' x '.join(map(str, space))} whole; choose a smaller size")
         first = (noise.bits(key, (len(x), len(space))) % jnp.asarray(space, jnp.uint32)[None]).astype(jnp.int32) - self.size // 2
         inside = jnp.ones((len(x), *[1] * (len(space) + 1)), bool)
         for a, H in enumerate(space):
