@@ -53,12 +53,13 @@ static void average(const Shape& s, const std::vector<int64_t>& window, const fl
     }
 }
 
-// delta (P, width, F): the errors of the pre-activations of one image, with `left` columns of zeros before them and enough behind, also
-// where `many` pixels count as one.
+// delta (P, width, F): the errors of the pre-activations of one image, where wanted (`padded`) with `left` columns of zeros before them and
+// enough behind, also where `many` pixels count as one.
 struct Errors {
   int64_t many, left, width, F;
-  Errors(const Shape& s, int64_t many) : many(many), left(std::max<int64_t>(0, -below(s.left - (s.kw - 1) * s.dw, s.sw))),
-      width(left + std::max((s.Q + many - 1) / many * many, below(s.W - 1 + s.left, s.sw) + 1)), F(s.F) {}
+  Errors(const Shape& s, int64_t many, bool padded)
+      : many(many), left(padded ? std::max<int64_t>(0, -below(s.left - (s.kw - 1) * s.dw, s.sw)) : 0),
+        width(padded ? left + std::max((s.Q + many - 1) / many * many, below(s.W - 1 + s.left, s.sw) + 1) : s.Q), F(s.F) {}
   int64_t row() const { return width * F; }
   int64_t size(const Shape& s) const { return s.P * row() + L; }        // the last pixel is read as a whole vector
 };

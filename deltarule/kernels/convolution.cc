@@ -21,7 +21,7 @@ struct Columns {
   bool whole() const { return left == 0 && width == W; }
   int64_t row() const { return width * C; }
   int64_t size() const { return whole() ? 0 : H * row(); }
-  const float* of(const float* image, std::vector<float>& room) const {
+  const float* of(const float* image, Floats& room) const {
     if (whole()) return image;
     for (int64_t r = 0; r < H; ++r) std::memcpy(&room[r * row() + left * C], image + r * W * C, W * C * sizeof(float));
     return room.data();
@@ -52,8 +52,8 @@ static ffi::Error forward(ffi::ThreadPool pool_of_threads, In x, In K, In b, Out
   const Columns columns(j);
   const int64_t Fp = full(j.F), row = columns.row(), pixels = s.H * s.W * s.C, P = s.P / s.ph, out = P * (s.Q / s.pw) * s.F;
   const int64_t pixel = apart && near.N == 1 ? Fp : s.F, wide = (apart ? j.Q * near.N : s.Q) * pixel;
-  const std::vector<float> weights = Fp == s.F ? std::vector<float>() : near.take(K.typed_data());
-  std::vector<float> bias(Fp, 0.f);
+  const Floats weights = Fp == s.F ? Floats() : near.take(K.typed_data());
+  Floats bias(Fp, 0.f);
   for (int64_t m = 0; m < near.N; ++m) std::memcpy(&bias[m * s.F], b.typed_data(), b.element_count() * sizeof(float));
   std::vector<Tap> taps;
   for (int64_t i = 0; i < j.kh; ++i)
@@ -67,7 +67,7 @@ static ffi::Error forward(ffi::ThreadPool pool_of_threads, In x, In K, In b, Out
   const std::unique_ptr<Winograd> winograd(fast ? new Winograd(s.kh, s.kw, s.C, Fp, s.Q) : nullptr);
   if (winograd) winograd->take(t.K);
   in_parts(pool_of_threads, s.n, std::min(s.n, 8 * pool_of_threads.num_threads()), [&](int64_t, int64_t m, int64_t end) {
-    std::vector<float> room(winograd ? 0 : columns.size(), 0.f), sums, rows(apart ? s.ph * wide + L : 0);
+    Floats room(winograd ? 0 : columns.size(), 0.f), sums, rows(apart ? s.ph * wide + L : 0);
     for (; m < end; ++m) {
       const float* from = x.typed_data() + m * pixels;
       float* to = y->typed_data() + m * out;
@@ -234,7 +234,7 @@ static void spread(const Shape& s, const Line& t, const std::vector<Phase>& phas
 // rows of the kernel, kw C numbers, are worked out first for a row of dx, and each of its pixels gathers its own.
 struct Painted {
   int64_t wide;                                 // kw C, in whole vectors
-  std::vector<float> weights;                   // (kh, F, wide)
+  Floats weights;                               // (kh, F, wide)
   Painted(const Shape& s, const float* K) : wide(full(s.kw * s.C)), weights(s.kh * s.F * wide, 0.f) {
     for (int64_t i = 0; i < s.kh; ++i)
       for (int64_t k = 0; k < s.kw * s.C; ++k)
@@ -244,7 +244,7 @@ struct Painted {
     const int64_t others = s.H * s.W * s.kh * s.kw * full(s.C), own = s.P * s.Q * s.kh * full(s.kw * s.C);
     return s.C < L && s.sh == 1 && s.sw == 1 && s.dw == 1 && 2 * own <= others;
   }
-  void spread(const Shape& s, const Errors& e, const float* delta, std::vector<float>& row, float* dx) const {
+  void spread(const Shape& s, const Errors& e, const float* delta, Floats& row, float* dx) const {
     const Line t = {e.F, wide, s.F, wide, wide, 1, weights.data(), nullptr, false};
     std::vector<Tap> taps;
     for (int64_t i = 0; i < s.kh; ++i) taps.push_back({(s.top - i * s.dh) * e.row() + e.left * e.F, i * s.F * wide});
@@ -270,12 +270,12 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
   const Neighbours near(s, fast);
   const Shape& j = near.joined;
   const Columns columns(j);
-  const Errors e(s, near.N);
+  const Errors e(s, near.N, !fast);
   const bool wants_dx = dx->element_count() > 0, wants_dK = dK->element_count() > 0;
   const int64_t Cp = full(s.C), Fp = full(j.F), out = (s.P / s.ph) * (s.Q / s.pw) * s.F, known = (int64_t)h.element_count() / std::max<int64_t>(1, s.n);
   const bool paints = wants_dx && Painted::pays(s), turns = wants_dx && !paints;
   const std::unique_ptr<Painted> painted(paints ? new Painted(s, K.typed_data()) : nullptr);
-  std::vector<float> turned(turns ? s.taps() * s.F * Cp : 0, 0.f);
+  Floats turned(turns ? s.taps() * s.F * Cp : 0, 0.f);
   for (int64_t k = 0; turns && k < s.taps(); ++k)
     for (int64_t c = 0; c < s.C; ++c)
       for (int64_t f = 0; f < s.F; ++f) turned[((fast ? s.taps() - 1 - k : k) * s.F + f) * Cp + c] = K.typed_data()[(k * s.C + c) * s.F + f];
@@ -287,11 +287,11 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
   const bool ready = known == 0 && !s.pooled() && Fp == s.F && e.width == s.Q;     // dh can be taken as it is
   const int64_t parts = std::clamp<int64_t>(s.n, 1, pool.num_threads() * 2), places = fast ? s.kh * there.points : j.taps();
   const int64_t size = wants_dK ? (places * s.C + 1) * Fp : 0;      // dK, then db
-  std::vector<float> sums(parts * size, 0.f);
+  Floats sums(parts * size, 0.f);
   const int64_t pixels = s.H * s.W * s.C;
   in_parts(pool, s.n, parts, [&](int64_t part, int64_t m, int64_t end) {
-    std::vector<float> room(fast ? 0 : columns.size(), 0.f), slopes, own(ready ? 0 : e.size(s), 0.f);
-    std::vector<float> row(paints ? s.Q * painted->wide + L : 0);
+    Floats room(fast ? 0 : columns.size(), 0.f), slopes, own(ready ? 0 : e.size(s), 0.f);
+    Floats row(paints ? s.Q * painted->wide + L : 0);
     for (; m < end; ++m) {
       const float *errors = dh.typed_data() + m * out, *delta = ready ? errors : own.data();
       const float* here = known ? h.typed_data() + m * known : nullptr;
@@ -322,7 +322,7 @@ static ffi::Error backward(ffi::ThreadPool pool, In x, In K, In h, InBytes which
   for (int64_t part = 1; part < parts; ++part)
     for (int64_t k = 0; k < size; ++k) sums[k] += sums[part * size + k];
   if (!wants_dK) return ffi::Error::Success();
-  std::vector<float> found(fast ? s.taps() * s.C * Fp : 0);
+  Floats found(fast ? s.taps() * s.C * Fp : 0);
   if (fast) there.give(sums.data(), found.data());
   near.give(fast ? found.data() : sums.data(), dK->typed_data());
   if (db->element_count() > 0) near.gather(&sums[places * s.C * Fp], db->typed_data());

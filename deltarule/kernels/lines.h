@@ -29,14 +29,23 @@ struct Line {
 template <int P, int V, int CHANNELS, int STEP>
 static void block(const Line& t, const Tap* tap, const Tap* end, const float* x, float* y, int64_t f) {
   const int64_t C = CHANNELS ? CHANNELS : t.C, step = STEP ? STEP : t.step;
+  if (tap == end || C == 0) {       // said apart, the sums need not lie in memory for it
+    for (int p = 0; p < P; ++p)
+      for (int v = 0; v < V; ++v) {
+        const vec bias = t.b ? load(t.b + f + v * L) : vec{};
+        store(y + p * t.out + f + v * L, t.relu ? relu_of(bias) : bias, t.F - f - v * L);
+      }
+    return;
+  }
   vec acc[P][V];
   for (int v = 0; v < V; ++v) {
     const vec bias = t.b ? load(t.b + f + v * L) : vec{};
     for (int p = 0; p < P; ++p) acc[p][v] = bias;
   }
-  for (; tap != end; ++tap) {
+  do {
     const float *at = x + tap->x, *w = t.K + tap->K + f;
-    for (int64_t c = 0; c < C; ++c, w += t.Fp) {
+    int64_t c = 0;
+    do {
       vec weights[V];
       for (int v = 0; v < V; ++v) weights[v] = load(w + v * L);
 #pragma GCC unroll 24
@@ -45,8 +54,9 @@ static void block(const Line& t, const Tap* tap, const Tap* end, const float* x,
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) acc[p][v] += value * weights[v];
       }
-    }
-  }
+      w += t.Fp;
+    } while (++c < C);
+  } while (++tap != end);
   for (int p = 0; p < P; ++p)
     for (int v = 0; v < V; ++v) store(y + p * t.out + f + v * L, t.relu ? relu_of(acc[p][v]) : acc[p][v], t.F - f - v * L);
 }

@@ -19,9 +19,9 @@ struct Neighbours {
   }
 
   // From K (kh, kw, C, F): the joined weights (kh, joined kw, C, N F), filters in whole vectors.
-  std::vector<float> take(const float* K) const {
+  Floats take(const float* K) const {
     const int64_t Fp = full(joined.F), C = joined.C;
-    std::vector<float> weights(joined.taps() * C * Fp, 0.f);
+    Floats weights(joined.taps() * C * Fp, 0.f);
     for (int64_t i = 0; i < joined.kh; ++i)
       for (int64_t k = 0; k < kw * C; ++k)
         for (int64_t m = 0; m < N; ++m)

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <thread>
 #include <vector>
 #if defined(__SSE2__)
@@ -30,6 +31,19 @@ typedef ffi::ResultBuffer<ffi::F32> Out;
 typedef ffi::Buffer<ffi::U8> InBytes;
 typedef ffi::ResultBuffer<ffi::U8> OutBytes;
 typedef ffi::Span<const int64_t> Numbers;
+
+// Numbers that begin where a line of the cache does, so that no vector lies in two.
+template <class T>
+struct Aligned {
+  typedef T value_type;
+  Aligned() = default;
+  template <class U> Aligned(const Aligned<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(64))); }
+  void deallocate(T* at, size_t) { ::operator delete(at, std::align_val_t(64)); }
+  friend bool operator==(const Aligned&, const Aligned&) { return true; }
+  friend bool operator!=(const Aligned&, const Aligned&) { return false; }
+};
+typedef std::vector<float, Aligned<float>> Floats;
 
 static inline int64_t full(int64_t n) { return (n + L - 1) / L * L; }      // n numbers in whole vectors
 static inline vec load(const float* from) { return *(const vec*)from; }

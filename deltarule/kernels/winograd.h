@@ -19,8 +19,8 @@ struct Plane { const float* at; int64_t row, pixel, H, W, C; };
 
 struct Winograd {
   int64_t kh, kw, points, C, Fp, tiles, Q;      // kernel, products of a pair, channels, filters in whole vectors, pairs and outputs in a row
-  std::vector<float> weights;                   // (kh, points, C, Fp)
-  std::vector<float> none;                      // a pixel outside the image
+  Floats weights;                   // (kh, points, C, Fp)
+  Floats none;                      // a pixel outside the image
 
   // From K (kh, kw, C, Fp).
   Winograd(int64_t kh, int64_t kw, int64_t C, int64_t Fp, int64_t Q)
@@ -60,7 +60,7 @@ struct Winograd {
       }
   }
 
-  static void make(std::vector<float>& room, int64_t size) { if ((int64_t)room.size() < size) room.resize(size); }
+  static void make(Floats& room, int64_t size) { if ((int64_t)room.size() < size) room.resize(size); }
 
   // A patch of pairs of outputs: of `rows` rows of inputs, `count` pairs from number t on.
   struct Patch { int64_t rows, t, count; };
@@ -143,7 +143,7 @@ struct Winograd {
   // P rows of outputs of one image, row p seeing rows p - top ... of x: ready(p, sums, further, patch) is called for each of them, the last of
   // its patches at the end. Short rows are taken together, so that their pixels fill the registers.
   template <class F>
-  void run(const Plane& x, int64_t top, int64_t left, int64_t P, std::vector<float>& room, std::vector<float>& sums, F ready) const {
+  void run(const Plane& x, int64_t top, int64_t left, int64_t P, Floats& room, Floats& sums, F ready) const {
     const int64_t high = band(P), wide = across(1536), together = kh == 1 ? 1 : std::max<int64_t>(1, 12 / tiles);
     const Line line = {C, Fp, C, Fp, Fp, 1, weights.data(), nullptr, false};
     make(sums, 4 * (falls() ? high : together) * wide * Fp);
@@ -179,8 +179,8 @@ struct Winograd {
 
   // dL/dK's sums (kh, points, C, Fp) += the share of one image, whose errors delta (P, Q, F) have rows `row` apart; what is
   // read behind the F is never seen.
-  void weigh(const Plane& x, int64_t top, int64_t left, int64_t P, const float* delta, int64_t row, int64_t F, std::vector<float>& room,
-             std::vector<float>& slopes, float* sums) const {
+  void weigh(const Plane& x, int64_t top, int64_t left, int64_t P, const float* delta, int64_t row, int64_t F, Floats& room,
+             Floats& slopes, float* sums) const {
     static constexpr int64_t whose[] = {0, 1, 2, 3, 0, 1, 3};
     const int64_t high = band(P), wide = across(6000), some = std::max<int64_t>(1, 6000 / (Fp * wide)), most = std::max<int64_t>(16, 6000 / Fp);
     for (int64_t p0 = 0; p0 < P; p0 += high)
