@@ -38,7 +38,7 @@ static inline void in_blocks(int64_t rows, Tile tile) {
 // A matrix cut into panels of V vectors: those of one panel are G gates of V / G vectors of units, so that all of a unit come together.
 struct Panels {
   int64_t units, gates, vectors, K, number;
-  std::vector<float> packed;
+  Floats packed;
   Panels(int64_t units, int64_t gates, int64_t vectors, int64_t K)
       : units(units), gates(gates), vectors(vectors), K(K), number((units + wide() - 1) / wide()), packed(number * K * vectors * L, 0.f) {}
   int64_t wide() const { return vectors / gates * L; }      // units in a panel

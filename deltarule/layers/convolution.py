@@ -10,13 +10,14 @@ from deltarule import initializers
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.activation import activate, check_activation
 from deltarule.layers.layer import Layer
-from deltarule.layers.masking import refuse_padding, steps_mask, windows_mask, zeroed
+from deltarule.layers.masking import refuse_padding, steps_mask, windows_mask
 from deltarule.layers.pooling import WindowPool
 from deltarule.layers.scope import Array, Initializer, Scope
 from deltarule.layers.space import Sides, check_images_of, each, same_sides, sides, tuples, whole
 from deltarule.ops.activated import ACTIVATIONS, convolve_activated
 from deltarule.ops.convolution import Windows, convolve, convolve_transposed
 from deltarule.ops.pooling import average_pool
+from deltarule.ops.rows import real
 from deltarule.spec import nearest, register
 
 _PADDINGS = ("valid", "same", "full")
@@ -118,7 +119,7 @@ class Convolution(Layer):
 
         scope.mask = windows_mask(self, scope, alone(x.shape[1])[1], alone, down=each(self, "stride", 1, whole(1))[0])
         scope.tap("mask", mask.astype(x.dtype), probed=True)
-        return zeroed(x, mask)
+        return real(x, mask)
 
     def _settings(self, space: tuple[int, ...]) -> tuple[Any, ...]:
         """Kernel, stride, padding and dilation along each axis, and the groups."""
@@ -232,7 +233,7 @@ class TransposedConvolution(Layer):
         cut = self.cut(kernel, stride)
         space, padding = zip(*map(self._grown, x.shape[1:-1], kernel, stride, cut), strict=True)
         if x.ndim == 3 and (mask := steps_mask(self, x, scope)) is not None:
-            x, k, S, P = zeroed(x, mask), kernel[0], stride[0], cut[0]
+            x, k, S, P = real(x, mask), kernel[0], stride[0], cut[0]
             scope.mask = windows_mask(self, scope, space[0], lambda H: (0, self._grown(H, k, S, P)[0]), up=S)
         K = scope.param("weights", _initial(self), (*kernel, x.shape[-1], self.filters))
         a = convolve_transposed(x, jnp.swapaxes(K, -1, -2), space, stride, padding, (1,) * self.axes)

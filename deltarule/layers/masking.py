@@ -59,11 +59,6 @@ def steps_mask(layer: Layer, x: Array, scope: Scope) -> Array | None:
     return mask
 
 
-def zeroed(x: Array, mask: Array | None) -> Array:
-    """x (batch, steps, channels) with zeros in padding, as beyond the ends of a sequence."""
-    return x if mask is None else jnp.where(jnp.broadcast_to(mask[..., None], x.shape), x, jnp.zeros_like(x))
-
-
 def refuse_padding(layer: Layer, scope: Scope, why: str) -> None:
     """Raise ShapeError where some steps are padding."""
     if scope.mask is not None:

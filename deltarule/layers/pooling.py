@@ -9,10 +9,11 @@ import jax.numpy as jnp
 
 from deltarule.errors import DeltaruleError, ShapeError
 from deltarule.layers.layer import Layer
-from deltarule.layers.masking import refuse_padding, steps_mask, windows_mask, zeroed
+from deltarule.layers.masking import refuse_padding, steps_mask, windows_mask
 from deltarule.layers.scope import Array, Scope
 from deltarule.layers.space import between, check_images, check_images_of, each, own_axes, same_sides, sides, tuples, whole
 from deltarule.ops.pooling import Window, Windows, average_pool, first_max, max_pool
+from deltarule.ops.rows import real
 from deltarule.spec import nearest, register
 
 
@@ -65,7 +66,7 @@ class WindowPool(Layer):
         here = jnp.broadcast_to(mask[..., None], x.shape)
         share = average_pool(here.astype(x.dtype), windows)         # of each window that is real
         if type(self).pool is average_pool:
-            y = average_pool(zeroed(x, mask), windows) / jnp.where(share > 0, share, jnp.ones_like(share))
+            y = average_pool(real(x, mask), windows) / jnp.where(share > 0, share, jnp.ones_like(share))
         else:
             y = type(self).pool(jnp.where(here, x, jnp.full_like(x, -jnp.inf)), windows)
         scope.mask = windows_mask(self, scope, alone(x.shape[1])[1], alone, down=windows[0].stride)
